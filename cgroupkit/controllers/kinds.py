@@ -1,0 +1,145 @@
+"""What stands in an interface file: how to parse it into a value and print a value back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
+
+import attrs
+
+from cgroupkit import files, units
+from cgroupkit.units import IdList, Size
+
+T = TypeVar("T")
+W = TypeVar("W")
+R = TypeVar("R")
+
+
+@attrs.frozen
+class Kind(Generic[T, W]):
+    """One type of value: its unit for the reference table, its parser and its printer."""
+
+    unit: str
+    parse: Callable[[str], T]
+    print: Callable[[W, str], str]
+    """Gets the value and the option's name for messages; an invalid value is refused here."""
+    print_v1: Callable[[W, str], str] | None = None
+    """Where v1 spells the value in another way."""
+
+
+def _never(value: object, option: str) -> str:
+    raise TypeError(f"{option} can only be read")
+
+
+def reading(unit: str, parse: Callable[[str], T]) -> Kind[T, Any]:
+    return Kind(unit, parse, _never)
+
+
+def _limit(text: str) -> int | None:
+    text = text.strip()
+    if text == "max":
+        return None
+    number = int(text)
+    return None if number >= units.V1_UNLIMITED or number == -1 else number
+
+
+def _print_bytes(value: Size, option: str) -> str:
+    size = units.parse_bytes(value, option)
+    return "max" if size is None else str(size)
+
+
+def _print_bytes_v1(value: Size, option: str) -> str:
+    size = units.parse_bytes(value, option)
+    return "-1" if size is None else str(size)
+
+
+def _flag(text: str) -> bool:
+    return text.strip() != "0"
+
+
+def _print_flag(value: bool, option: str) -> str:
+    return str(int(units.parse_bool(value, option)))
+
+
+def _print_ids(value: IdList, option: str) -> str:
+    return units.format_ids(units.parse_ids(value, option)) or "\n"
+
+
+#: bytes, None for no limit; "-1" is v1's word for v2's "max"
+BYTES: Kind[int | None, Size] = Kind("bytes", _limit, _print_bytes, _print_bytes_v1)
+FLAG: Kind[bool, bool] = Kind("bool", _flag, _print_flag)
+IDS: Kind[frozenset[int], IdList] = Kind("id list", units.parse_ids, _print_ids)
+WORDS: Kind[tuple[str, ...], Any] = reading("names", lambda text: tuple(text.split()))
+TEXT: Kind[str, Any] = reading("text", lambda text: text.rstrip("\n"))
+PIDS: Kind[tuple[int, ...], Any] = reading("pids", lambda text: tuple(map(int, text.split())))
+COUNTER: Kind[int, Any] = reading("count", int)
+NANOSECONDS: Kind[int, Any] = reading("ns", int)
+SIZE: Kind[int, Any] = reading("bytes", int)
+
+
+def whole(unit: str, low: int, high: int) -> Kind[int, int | str]:
+    """A whole number within the kernel's range."""
+    return Kind(unit, int, lambda value, option: str(units.parse_int(value, option, low, high)))
+
+
+def limit(unit: str, low: int, high: int, *, word: str = "max") -> Kind[int | None, int | str | None]:
+    """A whole number within the kernel's range, or no limit, which the kernel calls *word*."""
+
+    def show(value: int | str | None, option: str) -> str:
+        number = units.parse_limit(value, option, low, high)
+        return word if number is None else str(number)
+
+    return Kind(unit, _limit, show)
+
+
+def record(
+    cls: type[R],
+    *,
+    names: Mapping[str, str] | None = None,
+    divide: Mapping[str, int] | None = None,
+) -> Kind[R, Any]:
+    """A flat-keyed file as the frozen record *cls*; keys it does not know go to its ``extra``.
+
+    *names* translates the kernel's keys to fields (v1 to v2); *divide* scales (ns to us).
+    """
+    return reading("record", lambda text: build(cls, files.flat_keyed(text), names, divide))
+
+
+def build(
+    cls: type[R],
+    pairs: Any,
+    names: Mapping[str, str] | None = None,
+    divide: Mapping[str, int] | None = None,
+    **more: Any,
+) -> R:
+    """Make *cls* from ``key value`` pairs; a value that is no number is left out."""
+    known = cls.__annotations__
+    values: dict[str, Any] = more
+    extra: dict[str, int] = {}
+    for key, text in pairs:
+        try:
+            number = int(text)
+        except ValueError:
+            continue
+        field = names.get(key, key) if names else key.replace(".", "_")
+        if divide and key in divide:
+            number //= divide[key]
+        if field in known:
+            values[field] = number
+        else:
+            extra[key] = number
+    values["extra"] = extra
+    return cls(**values)
+
+
+def node_table(text: str) -> dict[str, dict[int, int]]:
+    """memory.numa_stat: ``anon N0=4096 N1=0`` -> {"anon": {0: 4096, 1: 0}}; v1's sums are left out."""
+    table = {}
+    for line in text.splitlines():
+        key, *nodes = line.split()
+        table[key.partition("=")[0]] = {
+            int(node[1:]): int(number)
+            for node, _, number in (word.partition("=") for word in nodes)
+            if node[:1] == "N"
+        }
+    return table

@@ -1,0 +1,291 @@
+"""The processes of a cgroup: who is inside, moving them in, stopping and killing all of them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import signal
+import time
+from collections.abc import Iterable, Iterator
+
+from cgroupkit import files, tree
+from cgroupkit.errors import (
+    CgroupKitError,
+    FileError,
+    FreezeTimeoutError,
+    InvalidValueError,
+    KillTimeoutError,
+    NotFoundError,
+    UnsupportedError,
+)
+from cgroupkit.hierarchy import host, key_of, paths_of
+from cgroupkit.tree import Branch
+
+Branches = tuple[Branch, ...]
+
+
+def _effective(branches: Branches) -> Branches:
+    """Without the roots, where everybody is, unless it is the root that is meant."""
+    return tuple(b for b in branches if not b.is_root) or branches
+
+
+def procs(branches: Branches, *, threads: bool = False) -> list[int]:
+    """Everybody inside: of one logical path whoever is in any hierarchy, else who is in all."""
+    inside = _effective(branches)
+    found = [_read_ids(branch, threads) for branch in inside]
+    together = set.union(*found) if _same_path(inside) else set.intersection(*found)
+    return sorted(together - {0})  # v2 lists a process of another pid namespace as 0
+
+
+def _same_path(branches: Branches) -> bool:
+    return len({branch.path for branch in branches}) == 1
+
+
+def _read_ids(branch: Branch, threads: bool) -> set[int]:
+    file = "cgroup.procs" if not threads else "tasks" if branch.version == 1 else "cgroup.threads"
+    return set(map(int, files.read(f"{branch.directory}/{file}").split()))
+
+
+def attach(branches: Branches, pid: int, *, thread: bool = False) -> None:
+    if isinstance(pid, bool) or not isinstance(pid, int) or pid <= 0:
+        raise InvalidValueError(f"pid={pid!r} is not valid: give a process number above 0")
+    before = paths_of(pid)
+    done: list[Branch] = []
+    try:
+        for branch in branches:
+            _move(branch, pid, thread)
+            done.append(branch)
+    except CgroupKitError:
+        for branch in reversed(done):
+            old = Branch.find(branch.hierarchy, before.get(key_of(branch.hierarchy), "/"))
+            try:
+                if old:
+                    _move(old, pid, thread)
+            except CgroupKitError:
+                continue  # it has ended, or its old cgroup was removed
+        raise
+
+
+def _move(branch: Branch, pid: int, thread: bool) -> None:
+    file = "cgroup.procs" if not thread else "tasks" if branch.version == 1 else "cgroup.threads"
+    files.write(f"{branch.directory}/{file}", str(pid))
+
+
+def vacate(branches: Branches, leaf: str) -> Branches:
+    unified = tuple(b for b in branches if b.version == 2)
+    if not unified:
+        raise UnsupportedError("vacate() is for v2; v1 has no rule against inner processes")
+    below = tuple(
+        Branch(b.hierarchy, f"{b.path.rstrip('/')}/{leaf}", f"{b.directory}/{leaf}") for b in unified
+    )
+    (target,) = below
+    if not os.path.isdir(target.directory):
+        try:
+            os.mkdir(target.directory)
+        except OSError as error:
+            raise files.refused(error, target.directory, "create") from None
+    for _ in range(1000):  # a fork may race with the listing: until it is empty
+        inside = procs(unified)
+        if not inside:
+            break
+        for pid in inside:
+            try:
+                _move(target, pid, False)
+            except ProcessLookupError:
+                continue
+    tree.enable(unified[0].directory)
+    return below
+
+
+# Freezing: v1's freezer controller where it is mounted, else v2's cgroup.freeze.
+
+
+def _freezer(branches: Branches) -> Branch:
+    inside = _effective(branches)
+    for branch in inside:
+        if "freezer" in branch.hierarchy.controllers:
+            return branch
+    for branch in inside:
+        if branch.version == 2 and os.path.exists(f"{branch.directory}/cgroup.freeze"):
+            return branch
+    if all(b.is_root for b in branches):
+        raise UnsupportedError("the root cgroup cannot be frozen")
+    raise host().absent("freezer")
+
+
+def frozen(branches: Branches) -> bool:
+    branch = _freezer(branches)
+    if branch.version == 1:
+        return files.read(f"{branch.directory}/freezer.state").strip() == "FROZEN"
+    return _event(branch, "frozen")
+
+
+def _event(branch: Branch, key: str) -> bool:
+    return dict(files.flat_keyed(files.read(f"{branch.directory}/cgroup.events")))[key] == "1"
+
+
+def _set_frozen(branch: Branch, on: bool) -> None:
+    if branch.version == 1:
+        files.write(f"{branch.directory}/freezer.state", "FROZEN" if on else "THAWED")
+    else:
+        files.write(f"{branch.directory}/cgroup.freeze", "1" if on else "0")
+
+
+def freeze(branches: Branches, timeout: float) -> None:
+    _refuse_self(branches, "freeze")
+    branch = _freezer(branches)
+    deadline = time.monotonic() + timeout
+    try:
+        _set_frozen(branch, True)
+        for _ in _pauses(deadline):
+            if frozen((branch,)):
+                return
+            if branch.version == 1:
+                _set_frozen(branch, True)  # FREEZING may stay until it is asked for again
+    except NotFoundError:
+        raise
+    except BaseException:
+        _set_frozen(branch, False)
+        raise
+    _set_frozen(branch, False)
+    raise FreezeTimeoutError(
+        f"{branch.directory} was not frozen within {timeout} s and has been thawed: a process "
+        "inside is in an uninterruptible wait, or new ones are forked all the time"
+    )
+
+
+def thaw(branches: Branches) -> None:
+    _set_frozen(_freezer(branches), False)
+
+
+def _pauses(deadline: float) -> Iterator[None]:
+    """Turns with growing pauses until *deadline*; at least one."""
+    pause = 0.0002
+    while True:
+        yield
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return
+        time.sleep(min(pause, left))
+        pause = min(pause * 2, 0.05)
+
+
+# Killing
+
+
+def populated(branches: Branches) -> bool:
+    inside = _effective(branches)
+    if len(inside) == 1 and inside[0].version == 2 and not inside[0].is_root:
+        return _event(inside[0], "populated")
+    return bool(everyone(inside))
+
+
+def everyone(branches: Branches) -> set[int]:
+    """The processes of the whole subtree: as :func:`procs`, with those below."""
+    found = [set(_below(branch.directory)) for branch in branches]
+    together = set.union(*found) if _same_path(branches) else set.intersection(*found)
+    return together - {0}
+
+
+def _below(directory: str) -> Iterator[int]:
+    """The processes of one directory and all below; a directory that vanishes has none."""
+    try:
+        with os.scandir(directory) as entries:
+            inner = [e.path for e in entries if e.is_dir(follow_symlinks=False)]
+        yield from map(int, files.read(f"{directory}/cgroup.procs").split())
+    except (FileNotFoundError, NotFoundError):
+        return
+    except FileError as error:
+        if error.errno != errno.EOPNOTSUPP:  # a threaded cgroup: its domain lists the processes
+            raise
+        inner = []
+    for path in inner:
+        yield from _below(path)
+
+
+def kill(branches: Branches, timeout: float) -> None:
+    inside = _effective(branches)
+    if all(b.is_root for b in inside):
+        raise InvalidValueError("refusing to kill every process of the root cgroup")
+    _refuse_self(inside, "kill")
+    deadline = time.monotonic() + timeout
+    freezer = next((b for b in inside if "freezer" in b.hierarchy.controllers), None)
+    if _same_path(inside) and inside[0].version == 2:
+        _kill_v2(inside[0], freezer, deadline)
+    left: set[int] = set()
+    for _ in _pauses(deadline):
+        left = _kill_listed(inside, freezer)
+        if not left:
+            return
+    raise KillTimeoutError(
+        f"{len(left)} processes of {inside[0].directory} outlived SIGKILL for {timeout} s (first: "
+        f"{min(left)}); they wait in the kernel (state D in `ps`) and will end when that wait does"
+    )
+
+
+def _kill_v2(branch: Branch, freezer: Branch | None, deadline: float) -> None:
+    """cgroup.kill takes the whole subtree at once, forks included; then wait for its last event."""
+    try:
+        files.write(f"{branch.directory}/cgroup.kill", "1")
+    except FileError:
+        return  # before 5.14, or threaded: the loop over pids does it
+    if freezer:
+        _set_frozen(freezer, False)  # v1 delivers no signal to a frozen process
+    _wait_empty(branch, deadline)
+
+
+def _wait_empty(branch: Branch, deadline: float) -> bool:
+    """Wait for ``populated 0`` in cgroup.events, which can be polled."""
+    try:
+        fd = os.open(f"{branch.directory}/cgroup.events", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return True
+    try:
+        poller = select.poll()
+        poller.register(fd, select.POLLPRI)
+        while b"populated 0" not in os.pread(fd, 4096, 0):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            poller.poll(min(left, 0.5) * 1000)
+        return True
+    except OSError:
+        return True  # ENODEV: removed meanwhile
+    finally:
+        os.close(fd)
+
+
+def _kill_listed(branches: Branches, freezer: Branch | None) -> set[int]:
+    """SIGKILL whoever is listed in the subtree; frozen meanwhile on v1, so that none can fork."""
+    found = everyone(branches)
+    if not found:
+        return found
+    if freezer:
+        _set_frozen(freezer, True)
+        found = everyone(branches)
+    try:
+        for pid in found:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+    finally:
+        if freezer:
+            _set_frozen(freezer, False)
+    return found
+
+
+def _refuse_self(branches: Iterable[Branch], verb: str) -> None:
+    """Freezing or killing the caller would never return."""
+    own = paths_of()
+    below = [
+        (own.get(key_of(b.hierarchy), "/") + "/").startswith(b.path.rstrip("/") + "/")
+        for b in branches
+        if not b.is_root
+    ]
+    if below and all(below):
+        raise InvalidValueError(
+            f"refusing to {verb} {next(iter(branches)).directory}: the calling process is inside; "
+            "move it out first"
+        )

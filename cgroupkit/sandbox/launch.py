@@ -1,0 +1,117 @@
+"""Start the launcher, and turn its error reports into exceptions."""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+import subprocess
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from cgroupkit.errors import LaunchError, ProgramAccessError, ProgramNotFoundError, errno_name
+
+_REPORT = struct.Struct("=IIi")
+
+#: enum stage in launcher.h: what the launcher was doing, and what helps.
+_STAGES = {
+    1: ("reading its options", ""),
+    2: ("watching the caller", "the process that owns the box has ended"),
+    3: ("keeping a descriptor open", "is every number in pass_fds an open descriptor?"),
+    4: ("preparing to supervise", ""),
+    5: ("opening the v2 cgroup", "was the box removed by somebody else?"),
+    6: ("opening a v1 cgroup", "was the box removed by somebody else?"),
+    7: (
+        "creating the process in the box",
+        "EAGAIN: pids_limit leaves no room; EPERM: these namespaces need root, or user too; ENOSPC: "
+        "the machine's limit on namespaces (/proc/sys/user); EBUSY: the box has child cgroups with "
+        "controllers",
+    ),
+    8: ("joining a v1 cgroup", "ENOSPC: its cpuset has no CPUs or nodes"),
+    9: ("making the time namespace", ""),
+    10: ("mapping the user into its namespace", ""),
+    11: ("making the cgroup namespace", ""),
+    12: ("bringing up the loopback interface", ""),
+    13: ("making the mounts private", "this needs root, or the user namespace too"),
+    14: (
+        "mounting /proc",
+        "EPERM: a user namespace may not mount it where the outer /proc is partly covered, as in "
+        "containers",
+    ),
+    15: ("making a path read-only", ""),
+    16: ("hiding a path", ""),
+    17: ("setting the host name", "this needs the uts namespace, and root or the user namespace"),
+    18: ("starting a session", ""),
+    19: ("dropping capabilities", ""),
+    20: ("setting no_new_privs", ""),
+    21: ("closing descriptors", ""),
+    22: ("starting the init of the box", "EAGAIN: pids_limit leaves no room; the init takes one"),
+}
+_EXEC = 23
+
+
+@cache
+def launcher_path() -> str:
+    """The launcher executable of this installation."""
+    path = os.path.join(os.path.dirname(__file__), "launcher")
+    if not os.path.exists(path):
+        from importlib.resources import files  # noqa: PLC0415
+
+        path = str(files("cgroupkit.sandbox") / "launcher")  # an editable installation
+    if not os.access(path, os.X_OK):
+        raise LaunchError(
+            errno.ENOENT,
+            f"the launcher {path} is missing or not executable: install cgroupkit with pip, which "
+            "builds it (a C compiler is needed)",
+        )
+    return path
+
+
+def popen(
+    options: Sequence[str], command: Sequence[Any], pass_fds: Sequence[int], **kwargs: Any
+) -> subprocess.Popen[Any]:
+    """Popen the launcher on *command* and wait until the program runs, or raise why it does not."""
+    report, status = os.pipe2(os.O_CLOEXEC)
+    try:
+        keep = [f"--keep={fd}" for fd in pass_fds]
+        argv = [launcher_path(), *options, f"--status={status}", *keep, "--", *command]
+        try:
+            process = subprocess.Popen(argv, pass_fds=(*pass_fds, status), **kwargs)
+        finally:
+            os.close(status)
+        failure = os.read(report, _REPORT.size)
+        if len(failure) == _REPORT.size:
+            _give_up(process)
+            stage, index, number = _REPORT.unpack(failure)
+            raise _error(stage, index, number, command[0])
+        return process
+    finally:
+        os.close(report)
+
+
+def _give_up(process: subprocess.Popen[Any]) -> None:
+    process.wait()
+    for stream in (process.stdin, process.stdout, process.stderr):
+        if stream:
+            stream.close()
+
+
+def _error(stage: int, index: int, number: int, program: Any) -> LaunchError:
+    if stage == _EXEC:
+        kinds: dict[int, type[LaunchError]] = {
+            errno.ENOENT: ProgramNotFoundError,
+            errno.ENOTDIR: ProgramNotFoundError,
+            errno.EACCES: ProgramAccessError,
+            errno.EPERM: ProgramAccessError,
+        }
+        message = f"cannot run {os.fspath(program)!r}: {errno_name(number)}"
+        if number == errno.ENOENT:
+            message += ": no such program, or the interpreter in its first line is missing"
+        return kinds.get(number, LaunchError)(number, message, program)
+    doing, hint = _STAGES.get(stage, (f"at stage {stage}", ""))
+    return LaunchError(
+        number,
+        f"the launcher failed when {doing} (item {index}): {errno_name(number)}"
+        + (f". {hint}" if hint else ""),
+    )
