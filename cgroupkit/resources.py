@@ -306,11 +306,7 @@ def _limits_v2(memory: Memory, wanted: Resources) -> Iterator[Step]:
     if wanted.memory_swap is not None:
         limit = memory.max if wanted.memory is None else _none(wanted.memory)
         total = _none(wanted.memory_swap)
-        if total is not None and (limit is None or total < limit):
-            raise InvalidValueError(
-                f"memory_swap={total} counts memory and swap together, and the memory limit is "
-                f"{'none' if limit is None else limit}: give memory too, not above memory_swap"
-            )
+        _refuse_swap_below(limit, total)
         yield from Memory.swap_max.steps(memory, convert.swap_max(limit, total), "memory_swap")
     if wanted.memory_reservation is not None:
         yield from Memory.low.steps(memory, _none(wanted.memory_reservation) or 0, "memory_reservation")
@@ -318,44 +314,30 @@ def _limits_v2(memory: Memory, wanted: Resources) -> Iterator[Step]:
 
 def _limits_v1(memory: Memory, wanted: Resources) -> Iterator[Step]:
     """memory.limit_in_bytes <= memory.memsw.limit_in_bytes has to hold after each single write."""
-    limit = Memory.max.steps(memory, _none(wanted.memory), "memory") if wanted.memory else []
-    swap, growing = _memsw_v1(memory, wanted)
-    yield from (*swap, *limit) if growing else (*limit, *swap)
+    if wanted.memory_swap is None:
+        if wanted.memory is not None:
+            yield from Memory.max.steps(memory, _none(wanted.memory), "memory")
+    else:
+        limit = memory.max if wanted.memory is None else _none(wanted.memory)
+        total = _none(wanted.memory_swap)
+        _refuse_swap_below(limit, total)
+        before = memory.memsw_limit
+        both = Memory.memsw_limit.steps(memory, total, "memory_swap")
+        alone = Memory.max.steps(memory, limit, "memory")[-1:] if wanted.memory is not None else []
+        growing = before is not None and (total is None or total >= before)
+        yield from (*both, *alone) if growing else (*alone, *both)
     if wanted.memory_reservation is not None:
         yield from Memory.soft_limit.steps(
             memory, _none(wanted.memory_reservation), "memory_reservation"
         )
 
 
-def _memsw_v1(memory: Memory, wanted: Resources) -> tuple[list[Step], bool]:
-    """The write to memsw.limit, if one is needed, and whether it comes before memory.limit."""
-    if wanted.memory is None and wanted.memory_swap is None:
-        return [], False
-    before = peek(memory, Memory.memsw_limit) if memory.has("memory.memsw.limit_in_bytes") else None
-    old = before or _INFINITE
-    if wanted.memory_swap is not None:
-        total = _none(wanted.memory_swap)
-    elif _number(wanted.memory) <= old:
-        return [], False
-    elif wanted.memory is UNLIMITED:
-        total = None
-    else:  # it grows above memory plus swap: keep the swap that was allowed
-        total = _number(wanted.memory) + old - (memory.max or old)
-    limit = _number(wanted.memory) if wanted.memory is not None else memory.max or _INFINITE
-    if (total or _INFINITE) < limit:
+def _refuse_swap_below(limit: int | None, total: int | None) -> None:
+    if total is not None and (limit is None or total < limit):
         raise InvalidValueError(
             f"memory_swap={total} counts memory and swap together, and the memory limit is "
-            f"{'none' if limit == _INFINITE else limit}: give memory too, not above memory_swap"
+            f"{'none' if limit is None else limit}: give memory too, not above memory_swap"
         )
-    steps = Memory.memsw_limit.steps(memory, total, "memory_swap")
-    return steps, (total or _INFINITE) >= old
-
-
-_INFINITE = units.V1_UNLIMITED
-
-
-def _number(limit: Limit) -> int:
-    return limit if isinstance(limit, int) else _INFINITE
 
 
 def _cpu(cgroup: Cgroup, wanted: Resources) -> Iterator[Step]:

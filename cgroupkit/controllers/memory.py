@@ -11,7 +11,7 @@ from typing import Self
 import attrs
 
 from cgroupkit import files, units
-from cgroupkit.controllers.base import Controller, File, Joined, Reading, Setting
+from cgroupkit.controllers.base import Controller, File, Joined, Reading, Setting, Step
 from cgroupkit.controllers.kinds import (
     BYTES,
     COUNTER,
@@ -72,6 +72,29 @@ def _swap_current_v1(both: str, memory: str) -> int:
     return max(int(both) - int(memory), 0)
 
 
+class LimitBelowMemsw(File[int | None, Size]):
+    """v1 keeps memory.limit_in_bytes <= memory.memsw.limit_in_bytes after each single write.
+
+    So a limit that grows above memory plus swap raises that first, by the swap that was allowed.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("memory.limit_in_bytes", BYTES)
+
+    def steps(self, controller: Controller, value: Size, option: str) -> list[Step]:
+        steps = super().steps(controller, value, option)
+        if not controller.has(_MEMSW):
+            return steps
+        new = units.parse_bytes(value, option)
+        both = BYTES.parse(controller.read(_MEMSW))
+        if both is None or (new is not None and new <= both):
+            return steps
+        swap = both - (self.read(controller) or both)
+        raised = None if new is None else new + swap
+        return File(_MEMSW, BYTES).steps(controller, raised, option) + steps
+
+
+_MEMSW = "memory.memsw.limit_in_bytes"
 _SWAP_V1 = "v1 limits memory and swap together: set memory.memsw_limit, or update(memory_swap=...)"
 _NO_KMEM = "v2 counts kernel memory in memory.max; read memory.stat.kernel"
 _SOFT = "memory.low protects and memory.high throttles there"
@@ -85,7 +108,7 @@ class Memory(Controller, name="memory"):
     max = Setting(
         BYTES,
         v2="memory.max",
-        v1="memory.limit_in_bytes",
+        v1=LimitBelowMemsw(),
         doc="Hard limit; above it the OOM killer ends processes inside.",
     )
     high = Setting(
