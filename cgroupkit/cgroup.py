@@ -107,7 +107,7 @@ class Cgroup:
             raise InvalidValueError(f"path={os.fspath(path)!r} is not valid: it is the root cgroup")
         made = tree.make(self.branches, exist_ok=exist_ok)
         try:
-            apply(self, wanted, fresh=bool(made))
+            apply(self, wanted, fresh={branch.directory for branch in self.branches} <= set(made))
         except BaseException:
             tree.unmake(made)
             raise

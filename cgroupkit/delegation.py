@@ -5,11 +5,10 @@ from __future__ import annotations
 import atexit
 import os
 from collections.abc import Mapping
-from functools import cache
 
 import attrs
 
-from cgroupkit import names
+from cgroupkit import names, tree
 from cgroupkit.errors import DelegationError, InvalidValueError
 from cgroupkit.hierarchy import Hierarchy, Host, host, key_of, paths_of
 
@@ -23,13 +22,26 @@ class Place:
     paths: Mapping[Hierarchy, str]
     why: str
     """How it was found, for people."""
+    ours: bool = False
+    """Root's own, which is made and removed as it is needed."""
+    started: bool = True
+    """False where systemd would yet have to be asked for it; *paths* is then what to expect."""
+
+    def exists(self) -> bool:
+        """Whether it is still there (a scope may have been stopped); root's own is made at need."""
+        return self.ours or any(map(os.path.isdir, self.directories()))
+
+    def directories(self) -> list[str]:
+        """Where it is in each hierarchy that shows it."""
+        return list(filter(None, (h.directory(path) for h, path in self.paths.items())))
 
 
-def place(parent: str | None = None) -> Place:
+def place(parent: str | None = None, *, start: bool = True) -> Place:
     """Where relative paths count from, as docs/cgroups.md describes it.
 
     Order: *parent* or ``CGROUPKIT_PARENT``; a delegated subtree of our own; on a systemd machine
     with v2 a scope with Delegate=yes; for root ``/cgroupkit``; else :class:`DelegationError`.
+    With *start* False systemd is not asked for a scope: that is for looking, not for creating.
     """
     here = host()
     named = parent or os.environ.get("CGROUPKIT_PARENT")
@@ -41,7 +53,16 @@ def place(parent: str | None = None) -> Place:
             )
         parts = names.components(named)
         return Place({h: "/" + "/".join(parts) for h in _usable(here)}, f"as told: {named}")
-    return _delegated(here) or _systemd(here) or _root(here)
+    key = (here, os.geteuid())
+    found = _found.get(key)
+    if found is None or not found.exists():
+        found = _delegated(here) or _systemd(here, start) or _root(here)
+        if found.started:
+            _found[key] = found
+    return found
+
+
+_found: dict[tuple[Host, int], Place] = {}
 
 
 def _usable(here: Host) -> list[Hierarchy]:
@@ -63,7 +84,8 @@ def _delegated(here: Host) -> Place | None:
         for above in _upwards(path, hierarchy.root):
             directory = hierarchy.directory(above)
             if directory and _is_delegated(hierarchy, directory):
-                found[hierarchy] = above
+                found[hierarchy] = above  # and on, to the top of what is ours
+            elif hierarchy in found:
                 break
     if not found:
         return None
@@ -72,9 +94,9 @@ def _delegated(here: Host) -> Place | None:
 
 def _upwards(path: str, top: str) -> list[str]:
     """*path* and its parents up to *top*."""
-    parts = path.strip("/").split("/")
-    ways = ["/" + "/".join(parts[:n]) for n in range(len(parts), 0, -1)]
-    return [way for way in ways if way.startswith(top)] or [path]
+    parts = [part for part in path.split("/") if part]
+    ways = ["/" + "/".join(parts[:n]) for n in range(len(parts), -1, -1)]
+    return [way for way in ways if way.startswith(top)]
 
 
 def _inner(directory: str) -> bool:
@@ -87,8 +109,9 @@ def _is_delegated(hierarchy: Hierarchy, directory: str) -> bool:
         return False
     if hierarchy.version == 1:
         return os.geteuid() != 0 and os.stat(directory).st_uid == os.geteuid()
-    if _marked(directory):
-        return True
+    if tree.is_delegated(directory):
+        # Where systemd's user manager (or a container's systemd) sits, the subtree is its own.
+        return not os.path.isdir(f"{directory}/init.scope")
     if os.path.isdir("/run/systemd/system"):
         return False
     if os.geteuid() == 0:
@@ -96,18 +119,7 @@ def _is_delegated(hierarchy: Hierarchy, directory: str) -> bool:
     return os.stat(directory).st_uid == os.geteuid()
 
 
-def _marked(directory: str) -> bool:
-    """systemd marks units with Delegate=yes by an extended attribute (systemd.resource-control)."""
-    for attribute in ("user.delegate", "trusted.delegate"):
-        try:
-            if os.getxattr(directory, attribute) == b"1":
-                return True
-        except OSError:
-            continue
-    return False
-
-
-def _systemd(here: Host) -> Place | None:
+def _systemd(here: Host, start: bool) -> Place | None:
     unified = here.unified
     if unified is None or not unified.controllers or here.mode != "v2":
         return None
@@ -116,7 +128,7 @@ def _systemd(here: Host) -> Place | None:
     from cgroupkit import systemd  # noqa: PLC0415  (jeepney is needed on this path alone)
 
     try:
-        path = systemd.delegated_scope()
+        path, running = (systemd.delegated_scope(), True) if start else systemd.expected_scope()
     except systemd.NoManagerError as error:
         if os.geteuid() == 0:
             return None
@@ -124,10 +136,11 @@ def _systemd(here: Host) -> Place | None:
             f"cannot ask systemd for a delegated scope: {error}. Log in through a session with a "
             "user manager (`loginctl enable-linger` starts one), or run as root"
         ) from error
+    if not running:
+        return Place({unified: path}, f"a systemd scope, on first use: {path}", started=False)
     return Place({unified: path}, f"a delegated systemd scope: {path}")
 
 
-@cache
 def _root(here: Host) -> Place:
     if os.geteuid() != 0:
         raise DelegationError(
@@ -138,12 +151,14 @@ def _root(here: Host) -> Place:
         )
     if not here.hierarchies:
         raise DelegationError("no cgroup file system is mounted: mount -t cgroup2 none /sys/fs/cgroup")
-    paths = {h: h.path(DEFAULT_NAME) for h in _usable(here)}
-    atexit.register(_prune, tuple(filter(None, map(Hierarchy.directory, paths, paths.values()))))
-    return Place(paths, f"root's own: /{DEFAULT_NAME}")
+    found = Place(
+        {h: h.path(DEFAULT_NAME) for h in _usable(here)}, f"root's own: /{DEFAULT_NAME}", ours=True
+    )
+    atexit.register(_prune, found.directories())
+    return found
 
 
-def _prune(directories: tuple[str, ...]) -> None:
+def _prune(directories: list[str]) -> None:
     """Leave no empty /cgroupkit behind."""
     for directory in directories:
         try:

@@ -98,6 +98,10 @@ class RejectedError(FileError, ValueError):
     """The kernel refused the value itself (EINVAL, ERANGE, ENOSPC, ...)."""
 
 
+class FeatureError(FileError, UnsupportedError):
+    """The kernel has the file but not, or not here, the feature behind it (EOPNOTSUPP)."""
+
+
 class TopologyError(BusyError):
     """v2's no-internal-processes rule: processes and controllers for children exclude each other."""
 
@@ -115,6 +119,7 @@ _KINDS: dict[int, type[FileError]] = {
     _errno.ERANGE: RejectedError,
     _errno.ENOSPC: RejectedError,
     _errno.E2BIG: RejectedError,
+    _errno.EOPNOTSUPP: FeatureError,
 }
 
 

@@ -46,7 +46,7 @@ class Hierarchy:
             if path != self.root and not path.startswith(self.root + "/"):
                 return None
             path = path[len(self.root) :]
-        if path.startswith("/.."):
+        if f"{path}/".startswith("/../"):
             return None
         return self.mount if path in ("", "/") else self.mount + path
 
@@ -147,7 +147,7 @@ def read_host(proc: str = "/proc") -> Host:
 
 def _text(path: str) -> str:
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
             return file.read()
     except OSError:
         return ""
@@ -171,7 +171,7 @@ def parse_mountinfo(text: str, known: Iterable[str] = ()) -> tuple[Hierarchy, ..
     """
     names = {*KNOWN, *known}
     best: dict[object, Hierarchy] = {}
-    for line in text.splitlines():
+    for line in text.split("\n"):
         fields = line.split(" ")
         try:
             dash = fields.index("-", 6)
@@ -259,12 +259,12 @@ def paths_of(pid: int | Literal["self"] = "self") -> dict[str, str]:
     """
     file = f"/proc/{pid}/cgroup"
     try:
-        with open(file, encoding="utf-8", errors="surrogateescape") as lines:
+        with open(file, encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
             text = lines.read()
     except OSError as error:
         raise _no_process(pid, file, error) from None
     paths = {}
-    for line in text.splitlines():
+    for line in text.split("\n")[:-1]:  # other line ends may be part of a name
         _, controllers, path = line.split(":", 2)
         for controller in controllers.split(","):
             paths[_V2_NAMES.get(controller, controller)] = path

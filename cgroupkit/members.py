@@ -7,10 +7,11 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
-from cgroupkit import files, tree
+from cgroupkit import files, names, tree
 from cgroupkit.errors import (
+    BusyError,
     CgroupKitError,
     FileError,
     FreezeTimeoutError,
@@ -18,6 +19,7 @@ from cgroupkit.errors import (
     KillTimeoutError,
     NotFoundError,
     UnsupportedError,
+    file_error,
 )
 from cgroupkit.hierarchy import host, key_of, paths_of
 from cgroupkit.tree import Branch
@@ -76,14 +78,18 @@ def vacate(branches: Branches, leaf: str) -> Branches:
     unified = tuple(b for b in branches if b.version == 2)
     if not unified:
         raise UnsupportedError("vacate() is for v2; v1 has no rule against inner processes")
+    if not os.path.exists(f"{unified[0].directory}/cgroup.type"):
+        raise UnsupportedError("the root cgroup is exempt from the rule: there is nothing to vacate")
+    if len(names.components(leaf)) != 1 or "/" in leaf:
+        raise InvalidValueError(f"leaf={leaf!r} is not valid: give one name, without a slash")
     below = tuple(
         Branch(b.hierarchy, f"{b.path.rstrip('/')}/{leaf}", f"{b.directory}/{leaf}") for b in unified
     )
     (target,) = below
-    if not os.path.isdir(target.directory):
-        try:
-            os.mkdir(target.directory)
-        except OSError as error:
+    try:
+        os.mkdir(target.directory)
+    except OSError as error:
+        if not os.path.isdir(target.directory):
             raise files.refused(error, target.directory, "create") from None
     for _ in range(1000):  # a fork may race with the listing: until it is empty
         inside = procs(unified)
@@ -104,7 +110,7 @@ def vacate(branches: Branches, leaf: str) -> Branches:
 def _freezer(branches: Branches) -> Branch:
     inside = _effective(branches)
     for branch in inside:
-        if "freezer" in branch.hierarchy.controllers:
+        if "freezer" in branch.hierarchy.controllers and not branch.is_root:
             return branch
     for branch in inside:
         if branch.version == 2 and os.path.exists(f"{branch.directory}/cgroup.freeze"):
@@ -133,8 +139,8 @@ def _set_frozen(branch: Branch, on: bool) -> None:
 
 
 def freeze(branches: Branches, timeout: float) -> None:
-    _refuse_self(branches, "freeze")
     branch = _freezer(branches)
+    _refuse_self((branch,), "freeze")
     deadline = time.monotonic() + timeout
     try:
         _set_frozen(branch, True)
@@ -211,6 +217,13 @@ def kill(branches: Branches, timeout: float) -> None:
     _refuse_self(inside, "kill")
     deadline = time.monotonic() + timeout
     freezer = next((b for b in inside if "freezer" in b.hierarchy.controllers), None)
+    if freezer and _parent_frozen(freezer):
+        raise BusyError(
+            errno.EBUSY,
+            f"cannot kill the processes of {freezer.directory}: a cgroup above it is frozen, and v1 "
+            "delivers no signal to a frozen process; thaw that one first",
+            freezer.directory,
+        )
     if _same_path(inside) and inside[0].version == 2:
         _kill_v2(inside[0], freezer, deadline)
     left: set[int] = set()
@@ -231,7 +244,7 @@ def _kill_v2(branch: Branch, freezer: Branch | None, deadline: float) -> None:
     except FileError:
         return  # before 5.14, or threaded: the loop over pids does it
     if freezer:
-        _set_frozen(freezer, False)  # v1 delivers no signal to a frozen process
+        _thaw_all(freezer)
     _wait_empty(branch, deadline)
 
 
@@ -270,13 +283,35 @@ def _kill_listed(branches: Branches, freezer: Branch | None) -> set[int]:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
+            except PermissionError:
+                raise file_error(
+                    errno.EPERM,
+                    f"cannot kill process {pid}: it belongs to another user; run as root",
+                    f"/proc/{pid}",
+                ) from None
     finally:
         if freezer:
-            _set_frozen(freezer, False)
+            _thaw_all(freezer)
     return found
 
 
-def _refuse_self(branches: Iterable[Branch], verb: str) -> None:
+def _parent_frozen(freezer: Branch) -> bool:
+    try:
+        return files.read(f"{freezer.directory}/freezer.parent_freezing").strip() == "1"
+    except NotFoundError:
+        return False
+
+
+def _thaw_all(freezer: Branch) -> None:
+    """v1 delivers no signal to a frozen process, and a child may be frozen on its own account."""
+    for directory, _, _ in os.walk(freezer.directory):
+        try:
+            files.write(f"{directory}/freezer.state", "THAWED")
+        except NotFoundError:
+            continue
+
+
+def _refuse_self(branches: Branches, verb: str) -> None:
     """Freezing or killing the caller would never return."""
     own = paths_of()
     below = [
@@ -284,8 +319,8 @@ def _refuse_self(branches: Iterable[Branch], verb: str) -> None:
         for b in branches
         if not b.is_root
     ]
-    if below and all(below):
+    if any(below) if _same_path(branches) else all(below):
         raise InvalidValueError(
-            f"refusing to {verb} {next(iter(branches)).directory}: the calling process is inside; "
+            f"refusing to {verb} {branches[0].directory}: the calling process is inside; "
             "move it out first"
         )

@@ -23,7 +23,13 @@ def components(path: str | os.PathLike[str]) -> list[str]:
             raise InvalidValueError(
                 f"cgroup path {text!r} is not valid: the kernel refuses NUL and newline in names"
             )
-        if len(os.fsencode(part)) > 255:
+        try:
+            size = len(os.fsencode(part))
+        except UnicodeEncodeError:
+            raise InvalidValueError(
+                f"cgroup path {text!r} is not valid: it cannot be encoded"
+            ) from None
+        if size > 255:
             raise InvalidValueError(
                 f"cgroup path {text[:40]!r}... is not valid: a name has at most 255 bytes"
             )

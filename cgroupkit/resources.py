@@ -13,6 +13,7 @@ import attrs
 from cgroupkit import convert, files, units
 from cgroupkit.controllers import Cpu, Cpuset, Io, Memory, Pids, Step, peek
 from cgroupkit.controllers.cpu import QUOTA_MAX, CpuMax
+from cgroupkit.controllers.memory import LIMIT_V1
 from cgroupkit.controllers.pids import PID_MAX
 from cgroupkit.errors import (
     BusyError,
@@ -83,19 +84,19 @@ def _whole(low: int, high: int) -> Any:
 
 def _cpus(value: Any, option: str) -> Decimal:
     number = units.parse_decimal(value, option)
-    if number < Decimal("0.01"):
+    if not Decimal("0.01") <= number <= QUOTA_MAX // convert.DEFAULT_CPU_PERIOD:
         raise invalid(option, value, "give at least 0.01 CPUs (1000 us of each 100 ms)")
     return number
 
 
 def _pids_limit(value: Any, option: str) -> int | None:
-    if value in (0, -1) and not isinstance(value, bool):
+    if value in (0, "0", -1) and not isinstance(value, bool):
         return None
     return units.parse_limit(value, option, 1, PID_MAX)
 
 
 def _quota(value: Any, option: str) -> int | None:
-    if value == 0 and not isinstance(value, bool):
+    if value in (0, "0") and not isinstance(value, bool):
         return None
     return units.parse_limit(value, option, 1000, QUOTA_MAX)
 
@@ -128,7 +129,7 @@ class Resources:
 
     memory: Limit = _field(_size)
     """Hard limit on memory: memory.max."""
-    memory_swap: Limit = _field(units.parse_bytes)
+    memory_swap: Limit = _field(_size)
     """Limit on memory plus swap, as on v1; -1 for any amount of swap."""
     memory_reservation: Limit = _field(units.parse_bytes)
     """Soft limit: memory.low on v2, memory.soft_limit_in_bytes on v1."""
@@ -213,25 +214,28 @@ def apply(cgroup: Cgroup, wanted: Resources, *, check: bool = True, fresh: bool 
     done: list[Step] = []
     try:
         for step in steps:
-            if not fresh:
-                before = _restorable(step)
-                if before.text == step.text:
-                    continue
-                done.append(before)
+            before = [] if fresh else _before(step)
+            if before and before[-1].text == step.text:
+                continue
             step.controller.write(step.file, step.text)
+            done += before
     except CgroupKitError as error:
         raise _after_undoing(error, done) from None
 
 
-def _restorable(step: Step) -> Step:
-    text = step.controller.read(step.file).rstrip("\n")
-    return attrs.evolve(step, text=text or "\n")
+def _before(step: Step) -> list[Step]:
+    """What *step* overwrites, to be written back last first. cpu.idle overwrites the weight too."""
+    also: tuple[str, ...] = ()
+    if step.file == "cpu.idle" and step.text == "1":
+        also = ("cpu.shares" if step.controller.version == 1 else "cpu.weight",)
+    texts = {file: step.controller.read(file).rstrip("\n") for file in (*also, step.file)}
+    return [attrs.evolve(step, file=file, text=text or "\n") for file, text in texts.items()]
 
 
 def _after_undoing(error: CgroupKitError, done: list[Step]) -> CgroupKitError:
     """Put back what was there, last first, and say in the error what became of it."""
     undone = "; nothing was changed"
-    for step in reversed(done[:-1]):
+    for step in reversed(done):
         try:
             step.controller.write(step.file, step.text)
         except CgroupKitError as second:
@@ -323,7 +327,7 @@ def _limits_v1(memory: Memory, wanted: Resources) -> Iterator[Step]:
         _refuse_swap_below(limit, total)
         before = memory.memsw_limit
         both = Memory.memsw_limit.steps(memory, total, "memory_swap")
-        alone = Memory.max.steps(memory, limit, "memory")[-1:] if wanted.memory is not None else []
+        alone = LIMIT_V1.steps(memory, limit, "memory") if wanted.memory is not None else []
         growing = before is not None and (total is None or total >= before)
         yield from (*both, *alone) if growing else (*alone, *both)
     if wanted.memory_reservation is not None:

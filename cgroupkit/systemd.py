@@ -38,7 +38,23 @@ def delegated_scope() -> str:
     answers, :class:`DelegationError` where systemd refuses.
     """
     with _connection() as bus:
-        return _control_group(bus) or _start(bus)
+        path = _control_group(bus) or _start(bus)
+    _settle(path)
+    return path
+
+
+def expected_scope() -> tuple[str, bool]:
+    """Where our scope is, and True; or where it would be, and False. Nothing is started."""
+    with _connection() as bus:
+        running = _control_group(bus)
+        if running:
+            return running, True
+        properties = "org.freedesktop.DBus.Properties"
+        ((_, manager),) = _call(
+            bus, _PATH, properties, "Get", "ss", (f"{_BUS}.Manager", "ControlGroup")
+        )
+        default = "system.slice" if os.geteuid() == 0 else "app.slice"
+        return f"{str(manager).rstrip('/')}/{default}/{UNIT}", False
 
 
 @contextmanager
@@ -94,6 +110,10 @@ class _RefusedError(DelegationError):
     def __init__(self, name: str, text: str) -> None:
         super().__init__(f"systemd refused: {text or name}")
         self.name = name
+        self.text = text
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.name, self.text)
 
 
 def _control_group(bus: DBusConnection) -> str | None:
@@ -112,13 +132,13 @@ def _start(bus: DBusConnection) -> str:
     holder = _spawn_holder()
     try:
         _start_scope(bus, holder)
-        path = _control_group(bus)
-        if not path:
-            raise DelegationError(f"systemd started {UNIT} but gives no cgroup for it")
+        deadline = time.monotonic() + _TIMEOUT
+        while not (path := _control_group(bus)):  # another program has asked for it just now
+            if time.monotonic() > deadline:
+                raise DelegationError(f"systemd started {UNIT} but gives no cgroup for it")
+            time.sleep(0.01)
         if not _owns(path, holder):  # another program was faster; its holder holds for both
             _end(holder)
-        else:
-            _settle(path)
         return path
     except BaseException:
         _end(holder)
@@ -199,11 +219,14 @@ def _unsent(rule: MatchRule) -> MatchRule:
 def _owns(path: str, holder: int) -> bool:
     from cgroupkit.hierarchy import paths_of  # noqa: PLC0415
 
-    return paths_of(holder).get("") == path
+    return f"{paths_of(holder).get('')}/".startswith(f"{path}/")
 
 
 def _settle(path: str) -> None:
-    """Move the holder to a leaf, so that the scope's children can have controllers."""
+    """Move the holder to a leaf, so that the scope's children can have controllers.
+
+    Whoever comes first does it: the program that started the scope may be slower, or dead.
+    """
     from cgroupkit.cgroup import Cgroup  # noqa: PLC0415
 
     Cgroup(path).vacate(HOLDER)

@@ -6,12 +6,20 @@ import errno
 import os
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Self
 
 import attrs
 
 from cgroupkit import files
-from cgroupkit.errors import CgroupKitError, FileError, NotFoundError, TopologyError
+from cgroupkit.errors import (
+    AccessError,
+    CgroupKitError,
+    FileError,
+    InvalidValueError,
+    NotFoundError,
+    TopologyError,
+)
 from cgroupkit.hierarchy import Hierarchy
 
 _DYING = 2.0
@@ -86,7 +94,7 @@ def _make_one(branch: Branch, made: list[str], *, exist_ok: bool) -> None:
         _make_one(parent, made, exist_ok=True)
         _mkdir(directory, made)
     except FileExistsError:
-        if not exist_ok:
+        if not (exist_ok and os.path.isdir(directory)):
             raise
     if branch.is_root:
         return
@@ -125,9 +133,21 @@ def _enable_controllers(branch: Branch) -> None:
     if not offered or set(_words(f"{branch.directory}/cgroup.controllers")) >= set(offered):
         return
     parent = _parent(branch)
-    if not parent.is_root:
-        _enable_controllers(parent)
+    if not (parent.is_root or is_delegated(parent.directory)):
+        with suppress(AccessError):  # not ours to change: what it gives has to do
+            _enable_controllers(parent)
     enable(parent.directory)
+
+
+def is_delegated(directory: str) -> bool:
+    """Whether systemd marked it as a unit with Delegate=yes: what is above is systemd's alone."""
+    for attribute in ("user.delegate", "trusted.delegate"):
+        try:
+            if os.getxattr(directory, attribute) == b"1":
+                return True
+        except OSError:
+            continue
+    return False
 
 
 def enable(directory: str) -> None:
@@ -169,8 +189,10 @@ def unmake(made: Iterable[str]) -> None:
             continue
 
 
-def remove(branches: Iterable[Branch], *, recursive: bool = False) -> None:
+def remove(branches: tuple[Branch, ...], *, recursive: bool = False) -> None:
     """Remove the directories. :class:`NotFoundError` if there was none of them."""
+    if all(branch.is_root for branch in branches):
+        raise InvalidValueError("the root cgroup cannot be removed")
     gone: FileError | None = None
     removed = False
     deadline = time.monotonic() + _DYING

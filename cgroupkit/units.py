@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
+from fractions import Fraction
 from typing import Final
 
 from cgroupkit.errors import InvalidValueError
@@ -21,12 +22,16 @@ V1_UNLIMITED: Final = 0x7FFFFFFF00000000
 MAX_BYTES: Final = 2**63 - 1
 MAX_ID: Final = 65535
 _UNLIMITED_WORDS: Final = frozenset({"max", "-1", "unlimited"})
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmgtpe])(?:i?b)?|b)?", re.ASCII | re.IGNORECASE)
+_SIZE = re.compile(r"(\d{1,40}(?:\.\d{1,40})?)\s*(?:([kmgtpe])(?:i?b)?|b)?", re.ASCII | re.IGNORECASE)
 _POWER: Final = {letter: 1024**power for power, letter in enumerate("kmgtpe", 1)}
 
 
 def invalid(option: str, value: object, accepted: str) -> InvalidValueError:
-    return InvalidValueError(f"{option}={value!r} is not valid: {accepted}")
+    try:
+        shown = repr(value)
+    except ValueError:  # an int of more digits than Python prints
+        shown = "(a number too long to print)"
+    return InvalidValueError(f"{option}={shown} is not valid: {accepted}")
 
 
 def parse_bytes(value: Size, option: str = "size") -> int | None:
@@ -35,7 +40,7 @@ def parse_bytes(value: Size, option: str = "size") -> int | None:
     None, "max", "unlimited" and -1 mean no limit and give None. "1.5G" is exact; a fraction of a
     byte, a sign, an exponent, a bool or a float is an :class:`InvalidValueError`.
     """
-    if value is None or value == -1:
+    if value is None:
         return None
     accepted = (
         'give bytes as an int, or text such as "200M" or "1.5G" (suffix k, m, g, t, p or e, powers '
@@ -43,8 +48,10 @@ def parse_bytes(value: Size, option: str = "size") -> int | None:
     )
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         raise invalid(option, value, accepted)
+    if value == -1:
+        return None
     if isinstance(value, int):
-        size = Decimal(value)
+        size = Fraction(value)
     else:
         text = value.strip()
         if text.lower() in _UNLIMITED_WORDS:
@@ -53,8 +60,8 @@ def parse_bytes(value: Size, option: str = "size") -> int | None:
         if match is None:
             raise invalid(option, value, accepted)
         number, suffix = match.groups()
-        size = Decimal(number) * _POWER.get((suffix or "").lower(), 1)
-    if size < 0 or size != int(size):
+        size = Fraction(number) * _POWER.get((suffix or "").lower(), 1)
+    if size < 0 or size.denominator != 1:
         raise invalid(option, value, accepted)
     if size > MAX_BYTES:
         raise invalid(option, value, f"the kernel counts up to {MAX_BYTES} bytes (8E - 1)")
@@ -85,7 +92,7 @@ def parse_int(value: object, option: str, low: int, high: int) -> int:
 
 def parse_limit(value: object, option: str, low: int, high: int) -> int | None:
     """As :func:`parse_int`, and None, "max" or -1 for no limit."""
-    if value is None or value == -1:
+    if value is None or (isinstance(value, int) and value == -1):
         return None
     if isinstance(value, str) and value.strip().lower() in _UNLIMITED_WORDS:
         return None
@@ -99,8 +106,8 @@ def parse_limit(value: object, option: str, low: int, high: int) -> int | None:
 def parse_bool(value: object, option: str) -> bool:
     if isinstance(value, bool):
         return value
-    if value in (0, 1, "0", "1"):
-        return bool(int(str(value)))
+    if isinstance(value, (int, str)) and value in (0, 1, "0", "1"):
+        return bool(int(value))
     raise invalid(option, value, "give True or False")
 
 

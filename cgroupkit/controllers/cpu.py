@@ -8,7 +8,16 @@ from typing import Any
 import attrs
 
 from cgroupkit import convert, files, units
-from cgroupkit.controllers.base import Controller, File, Joined, Reading, Setting, Source, Step
+from cgroupkit.controllers.base import (
+    Controller,
+    File,
+    Joined,
+    Reading,
+    Setting,
+    Source,
+    Step,
+    parsed,
+)
 from cgroupkit.controllers.kinds import (
     COUNTER,
     FLAG,
@@ -103,7 +112,7 @@ class CfsBandwidth(Source[CpuMax, CpuMaxLike]):
     files = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
 
     def read(self, controller: Controller) -> CpuMax:
-        quota, period = (int(controller.read(name)) for name in self.files)
+        quota, period = (parsed(int, controller.read(name), controller, name) for name in self.files)
         return CpuMax(None if quota < 0 else quota, period)
 
     def steps(self, controller: Controller, value: CpuMaxLike, option: str) -> list[Step]:

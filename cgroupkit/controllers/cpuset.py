@@ -28,27 +28,29 @@ def _parse_partition(text: str) -> Partition:
     return Partition(kind, not rest.startswith("invalid"), reason.strip("()"))
 
 
-def _print_partition(value: str, option: str) -> str:
+def _print_partition(value: str | Partition, option: str) -> str:
+    if isinstance(value, Partition):
+        value = value.kind
     if value not in ("member", "root", "isolated"):
         raise invalid(option, value, 'give "member", "root" or "isolated"')
     return value
 
 
-class PartitionSetting(Setting[Partition, str]):
+class PartitionSetting(Setting[Partition, str | Partition]):
     """Since 6.1 the kernel accepts a partition that it cannot make, so the result is read back."""
 
-    def __set__(self, controller: Controller, value: str) -> None:
+    def __set__(self, controller: Controller, value: str | Partition) -> None:
         super().__set__(controller, value)
         made = self.__get__(controller, type(controller))
         if not made.valid:
             path = controller.path("cpuset.cpus.partition")
             raise RejectedError(
                 22,
-                f"{path} took {value!r} but the partition is invalid: "
+                f"{path} took {made.kind!r} but the partition is invalid: "
                 f"{made.reason or 'the kernel gives no reason'}; it works once cpuset.cpus is "
                 "exclusive to it and available in the parent",
                 path,
-                value,
+                made.kind,
             )
 
 

@@ -54,7 +54,7 @@ def _print_bytes_v1(value: Size, option: str) -> str:
 
 
 def _flag(text: str) -> bool:
-    return text.strip() != "0"
+    return {"0": False, "1": True}[text.strip()]
 
 
 def _print_flag(value: bool, option: str) -> str:

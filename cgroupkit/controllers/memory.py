@@ -72,6 +72,10 @@ def _swap_current_v1(both: str, memory: str) -> int:
     return max(int(both) - int(memory), 0)
 
 
+LIMIT_V1 = File("memory.limit_in_bytes", BYTES)
+"""The limit alone, for who takes care of memsw himself."""
+
+
 class LimitBelowMemsw(File[int | None, Size]):
     """v1 keeps memory.limit_in_bytes <= memory.memsw.limit_in_bytes after each single write.
 
@@ -79,7 +83,7 @@ class LimitBelowMemsw(File[int | None, Size]):
     """
 
     def __init__(self) -> None:
-        super().__init__("memory.limit_in_bytes", BYTES)
+        super().__init__(LIMIT_V1.files[0], BYTES)
 
     def steps(self, controller: Controller, value: Size, option: str) -> list[Step]:
         steps = super().steps(controller, value, option)
@@ -303,7 +307,8 @@ class PeakMeter:
     """
 
     def __init__(self, memory: Memory) -> None:
-        path = memory.path(Memory.peak.sources[memory.version].files[0])  # type: ignore[union-attr]
+        file = Memory.peak.source(memory).files[0]
+        self._path = path = memory.path(file)
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except PermissionError as error:
@@ -311,7 +316,7 @@ class PeakMeter:
                 raise files.refused(error, path, "write", "0") from None
             raise UnsupportedError(f"{path} cannot be reset before Linux 6.12") from None
         except FileNotFoundError:
-            memory.read("memory.peak")
+            memory.read(file)
             raise
         try:
             os.write(self._fd, b"0")
@@ -323,7 +328,10 @@ class PeakMeter:
 
     def read(self) -> int:
         """Bytes."""
-        return int(os.pread(self._fd, 64, 0))
+        try:
+            return int(os.pread(self._fd, 64, 0))
+        except OSError as error:
+            raise files.refused(error, self._path, "read") from None
 
     def close(self) -> None:
         fd, self._fd = self._fd, -1

@@ -80,7 +80,7 @@ def _parse_v1(text: str) -> MemoryStat:
     pairs = list(files.flat_keyed(text))
     for key, _ in pairs:
         total = key.removeprefix("total_")
-        names[key] = _FROM_V1.get(total, total) if total is not key else f"local {key}"
+        names[key] = _FROM_V1.get(total, total) if total != key else f"local {key}"
     stat = build(MemoryStat, pairs, names)
     return stat
 

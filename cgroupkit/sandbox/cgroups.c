@@ -29,9 +29,9 @@ static long write_at(int dir, const char *name, const char *text)
 
 /* Called for a cgroup after it was called for all those below: returns how
  * much is left to do. */
-typedef unsigned visit(int parent, const char *name, int dir);
+typedef unsigned visitor(int parent, const char *name, int dir);
 
-static unsigned walk(int parent, const char *name, visit *visit, unsigned depth)
+static unsigned walk(int parent, const char *name, visitor *visit, unsigned depth)
 {
     char entries[1024] __attribute__((aligned(8)));
     unsigned left = 0;
@@ -119,7 +119,7 @@ static unsigned remove_cgroup(int parent, const char *name, int dir)
     return error && error != -ENOENT;
 }
 
-static unsigned walk_v1(const struct plan *plan, visit *visit)
+static unsigned walk_v1(const struct plan *plan, visitor *visit)
 {
     unsigned left = 0;
     for (unsigned i = 0; i < plan->v1_count; i++)
@@ -127,7 +127,7 @@ static unsigned walk_v1(const struct plan *plan, visit *visit)
     return left;
 }
 
-static unsigned walk_v2(const struct plan *plan, visit *visit)
+static unsigned walk_v2(const struct plan *plan, visitor *visit)
 {
     return plan->v2 ? walk(AT_FDCWD, plan->v2, visit, 0) : 0;
 }

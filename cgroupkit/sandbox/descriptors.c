@@ -41,7 +41,7 @@ static long change_gaps(const int *keep, unsigned count, int first, unsigned fla
 
 static long change_one_by_one(const int *keep, unsigned count, int first, unsigned flags)
 {
-    char entries[1024];
+    char entries[1024] __attribute__((aligned(8)));
     long size;
     int dir = (int)sys_open("/proc/self/fd", O_RDONLY | O_DIRECTORY);
     if (dir < 0)
@@ -62,21 +62,23 @@ static long change_one_by_one(const int *keep, unsigned count, int first, unsign
     return size;
 }
 
-static int change_others(int *keep, unsigned count, int first, unsigned flags)
+static int change_others(const int *keep, unsigned count, int first, unsigned flags)
 {
-    sort(keep, count);
-    long error = change_gaps(keep, count, first, flags);
+    int sorted[MAX_KEEP];
+    memcpy(sorted, keep, count * sizeof *keep);
+    sort(sorted, count);
+    long error = change_gaps(sorted, count, first, flags);
     if (error == -ENOSYS || error == -EINVAL)
-        error = change_one_by_one(keep, count, first, flags);
+        error = change_one_by_one(sorted, count, first, flags);
     return (int)error;
 }
 
-int close_others(int *keep, unsigned count)
+int close_others(const int *keep, unsigned count)
 {
     return change_others(keep, count, 0, 0);
 }
 
-int mark_others_close_on_exec(int *keep, unsigned count)
+int mark_others_close_on_exec(const int *keep, unsigned count)
 {
     return change_others(keep, count, 3, CLOSE_RANGE_CLOEXEC);
 }

@@ -8,6 +8,11 @@
 #include <linux/securebits.h>
 #include <linux/sockios.h>
 
+#ifndef SECBIT_NO_CAP_AMBIENT_RAISE
+#define SECBIT_NO_CAP_AMBIENT_RAISE (1 << 6)
+#define SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED (1 << 7)
+#endif
+
 #define AF_UNIX 1
 #define SOCK_DGRAM 2
 #define SOCK_CLOEXEC O_CLOEXEC
@@ -192,7 +197,7 @@ void enter_box(const struct plan *plan, const struct passage *passage)
         drop_capabilities(plan);
     if (plan->no_new_privs && (error = sys_prctl(PR_SET_NO_NEW_PRIVS, 1, 0)))
         fail(plan, STAGE_NO_NEW_PRIVS, 0, error);
-    if ((error = mark_others_close_on_exec((int *)plan->keep, plan->keep_count)))
+    if ((error = mark_others_close_on_exec(plan->keep, plan->keep_count)))
         fail(plan, STAGE_DESCRIPTORS, 0, error);
 }
 

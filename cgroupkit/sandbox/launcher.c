@@ -239,17 +239,20 @@ static int supervise(const struct supervisor *self)
     };
     for (;;) {
         sys_poll(watched, 3, -1);
-        if (watched[0].revents)
-            return wait_status(self);
+        /* First, as a program often ends because its caller is gone. */
         if (watched[2].revents)
             end_for_owner(self);
+        if (watched[0].revents)
+            return wait_status(self);
         if (watched[1].revents)
             forward_signals(self);
     }
 }
 
 /* All signals stay blocked: who ends a whole service with SIGTERM ends the
- * owner too, and then there is work to do here. */
+ * owner too, and then there is work to do here. The look once a second is for
+ * v1, and for a v2 cgroup that is removed within 10 ms after it changed: the
+ * kernel then never wakes who polls its events. */
 _Noreturn static void watch(const struct supervisor *self)
 {
     struct pollfd watched[] = {
@@ -264,7 +267,7 @@ _Noreturn static void watch(const struct supervisor *self)
     sys_chdir("/");
     close_others(keep, count);
     while (events < 0 ? box_is_populated(self->plan) : events_say_populated(events)) {
-        sys_poll(watched, 2, events < 0 ? 1000 : -1);
+        sys_poll(watched, 2, 1000);
         if (watched[0].revents) {
             kill_box(self->plan);
             remove_box(self->plan);

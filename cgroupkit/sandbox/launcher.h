@@ -116,9 +116,9 @@ bool events_say_populated(int events);
 void kill_box(const struct plan *plan);
 void remove_box(const struct plan *plan);
 
-/* descriptors.c */
-int close_others(int *keep, unsigned count);
-int mark_others_close_on_exec(int *keep, unsigned count);
+/* descriptors.c: at most MAX_KEEP may be kept; the second leaves 0-2 alone */
+int close_others(const int *keep, unsigned count);
+int mark_others_close_on_exec(const int *keep, unsigned count);
 
 /* Signals that belong to the thread that caused them or to job control; all
  * others are blocked in the supervisor and in the box's init, and read from a

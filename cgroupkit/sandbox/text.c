@@ -1,6 +1,6 @@
 #include "text.h"
 
-#include <limits.h>
+#include <stdint.h>
 
 void *memcpy(void *restrict to, const void *restrict from, size_t size)
 {
@@ -64,7 +64,7 @@ int text_number(const char *text)
         return -1;
     for (; *text; text++) {
         int digit = *text - '0';
-        if (digit < 0 || digit > 9 || number > (INT_MAX - digit) / 10)
+        if (digit < 0 || digit > 9 || number > (INT32_MAX - digit) / 10)
             return -1;
         number = number * 10 + digit;
     }

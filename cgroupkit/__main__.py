@@ -1,0 +1,7 @@
+"""``python -m cgroupkit``."""
+
+import sys
+
+from cgroupkit.cli import main
+
+sys.exit(main())

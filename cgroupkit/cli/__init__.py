@@ -1,0 +1,122 @@
+"""The command line: one small file a subcommand, imported when that is asked for."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from cgroupkit.cli.messages import failed, say
+from cgroupkit.errors import CgroupKitError
+
+COMMANDS = {
+    "run": ("run", "run a command under limits, and end all it left behind"),
+    "update": ("update", "change the limits of running cgroups, as docker update does"),
+    "stats": ("stats", "what cgroups use, in the columns of docker stats"),
+    "show": ("show", "every setting and reading of one cgroup"),
+    "ls": ("ls", "the tree of cgroups, with processes, memory and limits"),
+    "freeze": ("freeze", "stop every process of a cgroup where it is"),
+    "thaw": ("freeze", "let frozen processes run again"),
+    "kill": ("kill", "end every process of a cgroup"),
+    "doctor": ("doctor", "what this machine offers, and what you may do here"),
+    "gc": ("gc", "remove what programs that were killed left behind"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line *argv* (without the program's name) and return its exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        status = _dispatch(words)
+        if sys.stdout:
+            sys.stdout.flush()
+        return status
+    except SystemExit as end:  # argparse, after --help
+        return end.code if isinstance(end.code, int) else 0
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        _drop_output()
+        return 141
+    except CgroupKitError as error:
+        return failed(error)
+    except OSError as error:
+        _drop_output()
+        say(f"cannot write the output: {error.strerror}" if error.filename is None else str(error))
+        return 1
+
+
+def _dispatch(words: list[str]) -> int:
+    name, *rest = words or [""]
+    if name in ("-h", "--help", "help"):
+        if rest and rest[0] in COMMANDS:
+            return _dispatch([rest[0], "--help"])
+        print(_overview())
+        return 0
+    if name == "--version":
+        print(f"cgroupkit {_version()}")
+        return 0
+    if name not in COMMANDS:
+        return _unknown(name)
+    from cgroupkit.cli.parsing import Parser  # noqa: PLC0415
+
+    home, summary = COMMANDS[name]
+    command = import_module(f"cgroupkit.cli.{home}")
+    parser = Parser(prog=f"cgroupkit {name}", description=summary[0].upper() + summary[1:] + ".")
+    command.arguments(parser, name)
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    status: int = command.main(parser.parse(rest))
+    return status
+
+
+def _unknown(name: str) -> int:
+    from difflib import get_close_matches  # noqa: PLC0415
+
+    near = get_close_matches(name, list(COMMANDS), 1)
+    if not name:
+        say("name a command: " + ", ".join(COMMANDS) + "; `cgroupkit --help` explains them")
+    elif near:
+        say(f"there is no command {name!r}; did you mean {near[0]}?")
+    else:
+        say(f"there is no command {name!r}; the commands are {', '.join(COMMANDS)}")
+    return 2
+
+
+def _overview() -> str:
+    lines = [
+        "usage: cgroupkit COMMAND [options] ...",
+        "",
+        "Limit, measure, freeze and end groups of processes, with the kernel's cgroups v1 and v2.",
+        "",
+        *(f"  {name:<8} {summary}" for name, (_, summary) in COMMANDS.items()),
+        "",
+        "A cgroup is named by its path or by the pid of a process in it. A path that begins with /",
+        "counts from the root, as in /proc/PID/cgroup; any other from the place where you may create",
+        "cgroups, which `cgroupkit doctor` shows.",
+        "",
+        "example: cgroupkit run --memory 200M --pids-limit 64 -- python3 job.py",
+        "",
+        "`cgroupkit COMMAND --help` explains one; `cgroupkit --version` prints the version.",
+    ]
+    return "\n".join(lines)
+
+
+def _version() -> str:
+    from importlib import metadata  # noqa: PLC0415
+
+    try:
+        return metadata.version("cgroupkit")
+    except metadata.PackageNotFoundError:
+        return "(not installed)"
+
+
+def _drop_output() -> None:
+    """Nobody reads on, or the disk is full: keep the interpreter from trying again when it ends."""
+    try:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+    except (OSError, ValueError, AttributeError):
+        return

@@ -1,0 +1,56 @@
+"""argparse, made to speak in one line and to end with our exit status."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import NoReturn
+
+from cgroupkit.cli.messages import UsageError
+
+
+class Parser(argparse.ArgumentParser):
+    """The parser of one subcommand."""
+
+    def __init__(self, prog: str, description: str) -> None:
+        super().__init__(
+            prog=prog,
+            description=description,
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    def example(self, *lines: str) -> None:
+        """Examples that end the help text."""
+        label = "example: " if len(lines) == 1 else "examples:\n  "
+        self.epilog = label + "\n  ".join(lines)
+
+    def parse(self, words: Sequence[str]) -> argparse.Namespace:
+        return self.parse_args(list(words))
+
+    def error(self, message: str) -> NoReturn:
+        if message.endswith("expected one argument"):
+            message += " (write --option=VALUE for a value that begins with -)"
+        raise UsageError(f"{message}; `{self.prog} --help` explains the options")
+
+
+def names(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
+    """The positional NAME..."""
+    parser.add_argument(
+        "names", metavar="NAME", nargs="*" if optional else "+", help="a cgroup's path, or a pid in it"
+    )
+
+
+def seconds(text: str, option: str) -> float:
+    """A positive number of seconds, or with one of timeout(1)'s suffixes: 90, 1.5, 5m, 2h, 1d."""
+    scale = {"s": 1, "m": 60, "h": 3600, "d": 86400}.get(text[-1:], 0)
+    digits = text[:-1] if scale else text
+    whole, _, fraction = digits.partition(".")
+    number = 0.0
+    if (whole + fraction).isdecimal() and digits.isascii() and len(digits) < 16:
+        number = float(digits) * (scale or 1)
+    if not 0 < number <= 1e9:
+        raise UsageError(
+            f"{option} {text!r} is not valid: give seconds above 0, or with a suffix: 90, 1.5, 5m, 2h"
+        )
+    return number

@@ -1,0 +1,218 @@
+"""cgroupkit stats: what cgroups use, in the columns of docker stats."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+import time
+from collections.abc import Sequence
+
+import attrs
+
+from cgroupkit import systemd
+from cgroupkit.cgroup import Cgroup
+from cgroupkit.cli import printing, target
+from cgroupkit.cli.parsing import Parser, names, seconds
+from cgroupkit.errors import CgroupKitError, NotFoundError
+from cgroupkit.stats import Stats
+from cgroupkit.units import format_bytes
+
+_COLUMNS = (
+    "CGROUP", "NAME", "CPU %", "MEM USAGE / LIMIT", "MEM %", "NET I/O", "BLOCK I/O", "PIDS",
+)  # fmt: skip
+_WIDTH = 36
+_UNKNOWN = "--"
+
+Sample = dict[Cgroup, Stats]
+
+
+@attrs.frozen(kw_only=True)
+class Row:
+    """One cgroup over one interval; None is not known on this machine."""
+
+    name: str
+    cpu_percent: float | None
+    memory_used: int | None
+    memory_limit: int | None
+    """Its own limit, or what the machine has."""
+    memory_percent: float | None
+    net_rx_bytes: int | None = None
+    net_tx_bytes: int | None = None
+    block_read_bytes: int | None
+    block_written_bytes: int | None
+    pids: int | None
+    stats: Stats
+
+
+def arguments(parser: Parser, name: str) -> None:
+    parser.add_argument("--all", "-a", action="store_true", help="every cgroup with processes in it")
+    parser.add_argument("--no-stream", action="store_true", help="print once, after one interval")
+    parser.add_argument("--interval", metavar="SECONDS", default="1", help="between two readings (1)")
+    parser.add_argument("--json", action="store_true", help="one JSON array a reading, each on a line")
+    names(parser, optional=True)
+    parser.description = (
+        "What cgroups use, in the columns of docker stats. Without a name: those with processes\n"
+        "below the place where you create cgroups, or if there is none, below the root."
+    )
+    parser.example("cgroupkit stats", "cgroupkit stats --no-stream --json /system.slice | jq .")
+
+
+def main(args: argparse.Namespace) -> int:
+    interval = seconds(args.interval, "--interval")
+    watched = _Watched(args.names, everything=args.all)
+    if args.json or args.no_stream or not _redrawable():
+        return _print(watched, interval, once=args.no_stream, as_json=args.json)
+    return _redraw(watched, interval)
+
+
+def _redrawable() -> bool:
+    return sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM", "") != "dumb"
+
+
+class _Watched:
+    """The cgroups to look at: those named, or what there is at each moment."""
+
+    def __init__(self, given: Sequence[str], *, everything: bool) -> None:
+        self._named = list({(cg := target.find(name)).name: cg for name in given}.values())
+        self._everything = everything
+        self._machine = _machine_memory()
+
+    def sample(self) -> Sample:
+        found: Sample = {}
+        for cgroup in self._named or self._choose():
+            try:
+                if cgroup.exists():
+                    found[cgroup] = cgroup.stats()
+            except NotFoundError:
+                continue
+        if self._named and not found:
+            gone = ", ".join(cgroup.name for cgroup in self._named)
+            raise NotFoundError(2, f"there is nothing to show any more: {gone} was removed", gone)
+        return found
+
+    def _choose(self) -> list[Cgroup]:
+        if self._everything:
+            return [cgroup for cgroup in Cgroup("/").walk() if cgroup.name != "/" and _has(cgroup)]
+        place = target.ours()
+        for top in filter(None, (place, Cgroup("/"))):
+            children = [cgroup for cgroup in top.children() if not cgroup.name.endswith(_HOLDER)]
+            if inside := [cgroup for cgroup in children if _has(cgroup, below=True)]:
+                return inside
+        return []
+
+    def rows(self, before: Sample, now: Sample) -> list[Row]:
+        return [self._row(cgroup, before.get(cgroup), stats) for cgroup, stats in now.items()]
+
+    def _row(self, cgroup: Cgroup, before: Stats | None, now: Stats) -> Row:
+        own = now.memory.max if now.memory else None
+        limits = [limit for limit in (own, self._machine) if limit is not None]
+        limit = min(limits) if limits and now.memory else None
+        percent = None if before is None else now.cpu_percent(before)
+        share = now.memory_percent(limit) if limit else None
+        return Row(
+            name=cgroup.name,
+            cpu_percent=None if percent is None else round(percent, 2),
+            memory_used=now.working_set,
+            memory_limit=limit,
+            memory_percent=None if share is None else round(share, 2),
+            block_read_bytes=None if now.io is None else sum(d.rbytes for d in now.io.values()),
+            block_written_bytes=None if now.io is None else sum(d.wbytes for d in now.io.values()),
+            pids=now.pids.current if now.pids else None,
+            stats=now,
+        )
+
+
+_HOLDER = f"/{systemd.UNIT}/{systemd.HOLDER}"
+
+
+def _has(cgroup: Cgroup, *, below: bool = False) -> bool:
+    try:
+        return cgroup.populated if below else bool(cgroup.procs)
+    except CgroupKitError:
+        return False
+
+
+def _machine_memory() -> int | None:
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            return int(file.readline().split()[1]) * 1024
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _print(watched: _Watched, interval: float, *, once: bool, as_json: bool) -> int:
+    before = watched.sample()
+    while True:
+        time.sleep(interval)
+        now = watched.sample()
+        rows = watched.rows(before, now)
+        if as_json:
+            print(printing.dump(rows, indent=None))
+        else:
+            print(printing.table([_COLUMNS, *map(_cells, rows)]))
+        if once:
+            return 0
+        sys.stdout.flush()
+        before = now
+
+
+def _redraw(watched: _Watched, interval: float) -> int:
+    from rich.live import Live  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    before = watched.sample()
+    with Live(auto_refresh=False) as live:
+        while True:
+            time.sleep(interval)
+            now = watched.sample()
+            text = _fitting(watched.rows(before, now), live.console.width)
+            live.update(Text(text, no_wrap=True, overflow="crop"), refresh=True)
+            before = now
+
+
+def _fitting(rows: Sequence[Row], width: int) -> str:
+    """In a narrow window without the first column: the name tells too."""
+    cells = [_COLUMNS, *map(_cells, rows)]
+    text = printing.table(cells)
+    return text if max(map(len, text.splitlines())) <= width else printing.table(r[1:] for r in cells)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    used, limit = (
+        _UNKNOWN if size is None else format_bytes(size) for size in (row.memory_used, row.memory_limit)
+    )
+    network = (row.net_rx_bytes, row.net_tx_bytes)
+    disk = (row.block_read_bytes, row.block_written_bytes)
+    return (
+        short(row.name),
+        short_ids(row.name.rpartition("/")[2] or "/"),
+        _percent(row.cpu_percent),
+        f"{used} / {limit}",
+        _percent(row.memory_percent),
+        _pair(network),
+        _pair(disk),
+        _UNKNOWN if row.pids is None else str(row.pids),
+    )
+
+
+def _pair(amounts: tuple[int | None, int | None]) -> str:
+    if None in amounts:
+        return _UNKNOWN
+    return " / ".join(map(printing.decimal_size, amounts))
+
+
+def _percent(number: float | None) -> str:
+    return _UNKNOWN if number is None else f"{number:.2f}%"
+
+
+def short_ids(text: str) -> str:
+    """Container ids as Docker shortens them, to 12 digits."""
+    return re.sub(r"[0-9a-f]{32,}", lambda match: match[0][:12], text)
+
+
+def short(path: str) -> str:
+    """*path* in at most 36 characters: the end tells more than the beginning."""
+    text = short_ids(path)
+    return text if len(text) <= _WIDTH else "…" + text[1 - _WIDTH :]
