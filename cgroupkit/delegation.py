@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 from collections.abc import Mapping
+from functools import cache
 
 import attrs
 
@@ -154,11 +155,16 @@ def _root(here: Host) -> Place:
     found = Place(
         {h: h.path(DEFAULT_NAME) for h in _usable(here)}, f"root's own: /{DEFAULT_NAME}", ours=True
     )
-    atexit.register(_prune, found.directories())
+    _prune_at_exit(tuple(found.directories()))
     return found
 
 
-def _prune(directories: list[str]) -> None:
+@cache
+def _prune_at_exit(directories: tuple[str, ...]) -> None:
+    atexit.register(_prune, directories)
+
+
+def _prune(directories: tuple[str, ...]) -> None:
     """Leave no empty /cgroupkit behind."""
     for directory in directories:
         try:

@@ -90,15 +90,12 @@ def _cpus(value: Any, option: str) -> Decimal:
 
 
 def _pids_limit(value: Any, option: str) -> int | None:
-    if value in (0, "0", -1) and not isinstance(value, bool):
-        return None
-    return units.parse_limit(value, option, 1, PID_MAX)
+    return units.parse_limit(value, option, 0, PID_MAX) or None
 
 
 def _quota(value: Any, option: str) -> int | None:
-    if value in (0, "0") and not isinstance(value, bool):
-        return None
-    return units.parse_limit(value, option, 1000, QUOTA_MAX)
+    quota = units.parse_limit(value, option, 0, QUOTA_MAX) or None
+    return quota and units.parse_int(quota, option, 1000, QUOTA_MAX)
 
 
 def _size(value: Any, option: str) -> int | None:
@@ -260,16 +257,37 @@ def _check_in_use(cgroup: Cgroup, wanted: Resources) -> None:
         return
     stat = memory.stat
     cache = (stat.active_file or 0) + (stat.inactive_file or 0)
-    if in_use - cache > limit:
+    swap = _room_in_swap(memory, wanted)
+    if in_use - cache - swap > limit:
         raise BusyError(
             errno.EBUSY,
             f"memory={limit} is below what {memory.directory} has in use: {format_bytes(in_use)}, of "
-            f"which {format_bytes(cache)} is page cache that could be dropped. The kernel would kill "
-            "processes at once. Nothing was changed; pass check=False (on the command line --force) "
-            "to do it all the same",
+            f"which {format_bytes(cache)} is page cache that could be dropped, with room for "
+            f"{format_bytes(swap)} in swap. The kernel would kill processes at once. Nothing was "
+            "changed; pass check=False (on the command line --force) to do it all the same",
             memory.path("memory.max"),
             str(limit),
         )
+
+
+def _room_in_swap(memory: Memory, wanted: Resources) -> int:
+    """What could still be swapped out: as far as the cgroup may, and the machine can."""
+    free = host_swap_free()
+    allowed = peek(memory, Memory.swap_max)
+    if isinstance(wanted.memory_swap, int) and isinstance(wanted.memory, int):
+        allowed = wanted.memory_swap - wanted.memory
+    if allowed is None:
+        return free
+    return min(free, max(allowed - (peek(memory, Memory.swap_current) or 0), 0))
+
+
+def host_swap_free() -> int:
+    """Bytes of unused swap, from /proc/meminfo."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("SwapFree"))
+    except (OSError, StopIteration):
+        return 0
 
 
 def plan(cgroup: Cgroup, wanted: Resources) -> Iterator[Step]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, Generic, Self, TypeVar, overload
+from typing import Any, ClassVar, Generic, Never, Self, TypeVar, overload
 
 import attrs
 
@@ -192,6 +192,9 @@ class Reading(Generic[T]):
         if controller is None:
             return self
         return self.source(controller).read(controller)
+
+    def __set__(self, controller: Controller, value: Never) -> None:
+        raise AttributeError(f"{self.option} can only be read")
 
     def source(self, controller: Controller) -> Source[T, Any]:
         """Where *controller*'s version keeps this; :class:`UnsupportedError` if nowhere."""

@@ -43,6 +43,8 @@ _INT_MAX = 2**31 - 1
 class Core(Controller, name="core"):
     """cgroup-v2.rst, "Core Interface Files"; cgroup-v1/cgroups.rst."""
 
+    __slots__ = ()
+
     type = Setting(
         Kind("type", str.strip, _print_type),
         v2="cgroup.type",

@@ -175,6 +175,8 @@ _CPUACCT = ("cpuacct.usage", "cpuacct.usage_user", "cpuacct.usage_sys")
 class Cpu(Controller, name="cpu"):
     """Documentation/admin-guide/cgroup-v2.rst, "CPU"; sched-bwc.rst and sched-rt-group.rst on v1."""
 
+    __slots__ = ()
+
     weight = Setting(
         whole("weight", 1, 10000),
         v2="cpu.weight",
@@ -259,7 +261,9 @@ class Cpu(Controller, name="cpu"):
         since="6.6",
         doc="Time that this cgroup's own run queues were throttled, by any ancestor's limit.",
     )
-    pressure = Reading(PRESSURE, v2="cpu.pressure", instead="read host().pressure", doc="PSI for CPU.")
+    pressure = Reading(
+        PRESSURE, v2="cpu.pressure", instead="see /proc/pressure/cpu", doc="PSI for CPU."
+    )
 
 
 def _per_cpu(text: str) -> tuple[int, ...]:
@@ -280,6 +284,8 @@ def _ticks(text: str) -> dict[str, int]:
 
 class CpuAcct(Controller, name="cpuacct"):
     """v1's CPU accounting (cpuacct.rst); on v2 it is part of cpu.stat in every cgroup."""
+
+    __slots__ = ()
 
     usage = Reading(NANOSECONDS, v1="cpuacct.usage", doc="CPU time, hierarchical.")
     usage_user = Reading(COUNTER, v1="cpuacct.usage_user", doc="User time, ns, sampled at ticks.")

@@ -57,6 +57,8 @@ class PartitionSetting(Setting[Partition, str | Partition]):
 class Cpuset(Controller, name="cpuset"):
     """cgroup-v2.rst, "Cpuset"; cgroup-v1/cpusets.rst."""
 
+    __slots__ = ()
+
     cpus = Setting(
         IDS,
         v2="cpuset.cpus",

@@ -18,6 +18,8 @@ def _print_state(value: str, option: str) -> str:
 class Freezer(Controller, name="freezer"):
     """cgroup-v1/freezer-subsystem.rst."""
 
+    __slots__ = ()
+
     state = Setting(
         Kind("state", str.strip, _print_state),
         v1="freezer.state",

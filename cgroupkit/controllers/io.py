@@ -68,6 +68,8 @@ _BLKIO = ("blkio.throttle.io_service_bytes_recursive", "blkio.throttle.io_servic
 class Io(Controller, name="io"):
     """cgroup-v2.rst, "IO"; cgroup-v1/blkio-controller.rst."""
 
+    __slots__ = ()
+
     stat = Reading(
         reading("bytes, count", parse_io_stat),
         v2="io.stat",

@@ -109,6 +109,8 @@ _ZSWAP = "5.19 (CONFIG_ZSWAP)"
 class Memory(Controller, name="memory"):
     """cgroup-v2.rst, "Memory"; cgroup-v1/memory.rst."""
 
+    __slots__ = ()
+
     max = Setting(
         BYTES,
         v2="memory.max",

@@ -23,6 +23,8 @@ class PidsEvents:
 class Pids(Controller, name="pids"):
     """cgroup-v2.rst, "PID"; cgroup-v1/pids.rst. Threads count as tasks."""
 
+    __slots__ = ()
+
     max = Setting(
         limit("tasks", 0, PID_MAX),
         v2="pids.max",

@@ -1,0 +1,294 @@
+"""Fixtures: cgroups and processes of a test's own, and the certainty that none is left."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import mmap
+import os
+import pickle
+import signal
+import subprocess
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+from typing import Any, NoReturn
+
+import psutil
+import pytest
+
+from cgroupkit import Cgroup, delegation, members, tree
+from cgroupkit.errors import DelegationError, NotFoundError
+from cgroupkit.hierarchy import ControllerInfo, host
+from cgroupkit.tree import Branch
+
+PATIENCE = 120
+"""Seconds; some of the machines that this runs on are emulated."""
+
+RECORDED = Path(__file__).parent / "recorded"
+NOBODY = 65534
+CLONE_NEWNS, CLONE_NEWCGROUP = 0x20000, 0x2000000
+
+_serial = count()
+
+
+@pytest.fixture(scope="session")
+def recorded() -> dict[int, dict[str, Any]]:
+    """By cgroup version: every interface file of a fresh cgroup as a kernel printed it."""
+    names = {1: "v1-6.1.json", 2: "v2-6.12.json"}
+    return {version: json.loads((RECORDED / name).read_text()) for version, name in names.items()}
+
+
+def wait_until(condition: Callable[[], object], why: str = "") -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, why or "waited in vain"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def eventually() -> Callable[..., None]:
+    return wait_until
+
+
+@pytest.fixture
+def needs() -> Callable[..., ControllerInfo]:
+    """needs("memory", version=1): skip where this machine does not have it, and say why."""
+
+    def check(controller: str, version: int | None = None) -> ControllerInfo:
+        info = host().controllers[controller]
+        if not info.available:
+            pytest.skip(f"no {controller} controller: {info.reason}")
+        if version and info.version != version:
+            pytest.skip(f"{controller} is v{info.version} here, not v{version}")
+        return info
+
+    return check
+
+
+@pytest.fixture
+def needs_v2() -> None:
+    """A v2 hierarchy with any controller that is bound to the no-internal-processes rule."""
+    unified = host().unified
+    if unified is None:
+        pytest.skip("no v2 hierarchy is mounted")
+    if not set(unified.controllers) - {"cpu", "cpuset", "pids"}:
+        pytest.skip("the v2 hierarchy has no domain controller")
+
+
+@pytest.fixture
+def needs_root() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("this takes root")
+
+
+def _place() -> delegation.Place:
+    try:
+        return delegation.place()
+    except (DelegationError, FileNotFoundError) as error:
+        pytest.skip(f"no cgroups can be created here: {error}")
+
+
+def _branches(name: str) -> tuple[Branch, ...]:
+    found = (Branch.find(h, f"{top.rstrip('/')}/{name}") for h, top in _place().paths.items())
+    return tuple(b for b in found if b and os.path.isdir(b.directory))
+
+
+@pytest.fixture
+def cgroup_name() -> Iterator[str]:
+    """A name that nobody else has, relative to the place for cgroups; removed with all below."""
+    _place()
+    name = f"test-{os.getpid()}-{next(_serial)}"
+    yield name
+    if branches := _branches(name):
+        with suppress(NotFoundError):
+            members.kill(branches, PATIENCE)
+        with suppress(NotFoundError):
+            tree.remove(_branches(name), recursive=True)
+    assert not _branches(name)
+
+
+@pytest.fixture
+def cgroup(cgroup_name: str) -> Cgroup:
+    return Cgroup.create(cgroup_name)
+
+
+@pytest.fixture(autouse=True)
+def no_process_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    if request.node.get_closest_marker("kernel") is None:
+        yield
+        return
+    before = _living_children()
+    yield
+    wait_until(lambda: _living_children() <= before, f"left: {_living_children() - before}")
+
+
+def _living_children() -> set[psutil.Process]:
+    """Without what the scope of systemd's is held by, which is to stay."""
+    found = set()
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):
+            if child.status() != psutil.STATUS_ZOMBIE and "--hold" not in child.cmdline():
+                found.add(child)
+    return found
+
+
+@pytest.fixture
+def sleeper() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """sleeper(cgroup): a process that does nothing, inside."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(cgroup: Cgroup | None = None, *argv: str) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(argv or ("sleep", "1000"))
+        started.append(process)
+        if cgroup is not None:
+            cgroup.attach(process.pid)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait(PATIENCE)
+
+
+class Child:
+    """A fork of this process that runs *work* once :meth:`go` is called, and then waits."""
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        self._told, tell = os.pipe()
+        listen, self._say = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.close(self._say)
+            try:
+                os.read(listen, 1)
+                work()
+                os.write(tell, b".")
+                while True:
+                    signal.pause()
+            finally:
+                os._exit(1)
+        os.close(tell)
+        os.close(listen)
+        self._ended = False
+
+    def go(self) -> bool:
+        """Let it work, and wait until that is done; whether it came to an end."""
+        os.write(self._say, b".")
+        return os.read(self._told, 1) == b"."
+
+    def end(self) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        for fd in (self._told, self._say):
+            os.close(fd)
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+
+
+@pytest.fixture
+def forked() -> Iterator[Callable[[Callable[[], object]], Child]]:
+    """forked(work): a :class:`Child`, ended after the test."""
+    children: list[Child] = []
+
+    def fork(work: Callable[[], object]) -> Child:
+        children.append(Child(work))
+        return children[-1]
+
+    yield fork
+    for child in children:
+        child.end()
+
+
+@pytest.fixture
+def hog(forked: Callable[..., Child]) -> Callable[[Cgroup, int], Child]:
+    """hog(cgroup, size): a process inside that holds that many bytes of anonymous memory."""
+
+    def start(cgroup: Cgroup, size: int) -> Child:
+        def work() -> None:
+            memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            for offset in range(0, size, mmap.PAGESIZE):
+                memory[offset] = 1
+            globals()["_kept"] = memory
+
+        child = forked(work)
+        cgroup.attach(child.pid)
+        assert child.go()
+        return child
+
+    return start
+
+
+@pytest.fixture
+def in_child() -> Callable[..., Any]:
+    """in_child(function): what it returns, or raises, when it is called in a fork."""
+    return run_in_child
+
+
+def run_in_child(work: Callable[[], Any]) -> Any:
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        _report(work, write)
+    os.close(write)
+    with open(read, "rb") as results:
+        data = results.read()
+    os.waitpid(pid, 0)
+    assert data, "the child died"
+    kind, value = pickle.loads(data)
+    if kind == "raised":
+        raise value
+    assert kind == "returned", value
+    return value
+
+
+def _report(work: Callable[[], Any], fd: int) -> NoReturn:
+    try:
+        try:
+            answer: tuple[str, Any] = ("returned", work())
+        except Exception as error:
+            answer = ("raised", error)
+        try:
+            data = pickle.dumps(answer)
+            pickle.loads(data)
+        except Exception:
+            data = pickle.dumps(("not to be pickled", f"{answer}\n{traceback.format_exc()}"))
+        with open(fd, "wb") as results:
+            results.write(data)
+    finally:
+        os._exit(0)
+
+
+@pytest.fixture
+def as_nobody(needs_root: None) -> Callable[..., Any]:
+    """as_nobody(function): as in_child, by a user without any rights."""
+
+    def run(work: Callable[[], Any]) -> Any:
+        def demoted() -> Any:
+            os.setgroups([])
+            os.setresgid(NOBODY, NOBODY, NOBODY)
+            os.setresuid(NOBODY, NOBODY, NOBODY)
+            return work()
+
+        return run_in_child(demoted)
+
+    return run
+
+
+@pytest.fixture
+def unshare(needs_root: None) -> Callable[[int], None]:
+    """unshare(flags), for a child: new namespaces, and mounts that nobody else sees."""
+
+    def enter(flags: int = CLONE_NEWNS) -> None:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.unshare(flags) != 0:
+            raise OSError(ctypes.get_errno(), "unshare")
+        if flags & CLONE_NEWNS:
+            subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+
+    return enter

@@ -1,0 +1,114 @@
+"""Boot a guest, let it be heard, and take its results off the disk that it wrote them to."""
+
+import asyncio
+import tarfile
+import tempfile
+import time
+from collections import deque
+from collections.abc import Awaitable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .guests import Guest
+from .images import Image
+from .tools import TIED
+
+MIB = 1 << 20
+TAIL_LINES = 25
+
+
+@dataclass(frozen=True)
+class Ended:
+    results: Path
+    """A directory with <row>.xml and <row>.status of each row that was completed."""
+    problem: str | None
+    """Why the guest did not end by itself."""
+    tail: list[str]
+    """The last lines of its console."""
+
+
+async def all_of(boots: Iterable[Awaitable[Ended]], at_once: int) -> list[Ended]:
+    free = asyncio.Semaphore(at_once)
+
+    async def one(boot: Awaitable[Ended]) -> Ended:
+        async with free:
+            return await boot
+
+    return await asyncio.gather(*map(one, boots))
+
+
+async def boot(guest: Guest, image: Image, payload: Path, results: Path, timeout: float) -> Ended:
+    results.mkdir()
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory(dir=payload.parent) as name:
+        disks = Path(name)
+        command = _command(guest, image, payload, disks, timeout)
+        problem, tail = await _watch(guest.name, command, timeout)
+        try:
+            with tarfile.open(disks / "results", "r:") as archive:
+                for member in archive:
+                    if (content := archive.extractfile(member)) is not None:
+                        (results / Path(member.name).name).write_bytes(content.read())
+        except tarfile.ReadError:
+            problem = problem or "ended without results"
+    took = f"{time.monotonic() - start:.1f} s"
+    print(f"{guest.name} | {problem or 'ended'} ({took})", flush=True)
+    return Ended(results, problem, tail)
+
+
+def _command(guest: Guest, image: Image, payload: Path, disks: Path, timeout: float) -> list[str]:
+    blank = {"spare": 256 * MIB, "results": 64 * MIB, "swap": 512 * MIB}
+    for name, size in blank.items():
+        with (disks / name).open("wb") as file:
+            file.truncate(size)
+    # In the order of their names in the guest, from vda on.
+    kept = (f"{image.root},snapshot=on", f"{disks / 'spare'}", f"{payload},snapshot=on")
+    drives = [*kept, f"{disks / 'results'}", f"{disks / 'swap'}"]
+    append = (
+        f"console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off hugepages=8 psi=1"
+        f" systemd.show_status=false guest.boot={guest.boot} guest.rows={','.join(guest.rows)}"
+        f" guest.timeout={timeout:.0f} {guest.append}"
+    )
+    command = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2"]
+    command += ["-m", "2048", "-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot"]
+    command += ["-kernel", f"{image.kernel(guest.kernel)}", "-append", append]
+    command += ["-initrd", f"{image.initramfs(guest.kernel)}"]
+    for drive in drives:
+        # Unsafe: what the guest flushes need not survive a power failure here.
+        command += ["-drive", f"if=virtio,format=raw,cache=unsafe,file={drive}"]
+    return command
+
+
+async def _watch(name: str, command: list[str], timeout: float) -> tuple[str | None, list[str]]:
+    """Pass the console on until the guest ends; why it had to be ended, and the last lines."""
+    tail: deque[str] = deque(maxlen=TAIL_LINES)
+
+    def say(line: bytes) -> None:
+        # What a carriage return overwrites would not be seen on a terminal either.
+        text = line.decode(errors="replace").rstrip().rsplit("\r", 1)[-1]
+        tail.append(text)
+        print(f"{name} | {text}", flush=True)
+
+    qemu = await asyncio.create_subprocess_exec(
+        *TIED,
+        *command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        limit=MIB,
+    )
+    assert qemu.stdout is not None
+    try:
+        async with asyncio.timeout(timeout):
+            async for line in qemu.stdout:
+                say(line)
+            status = await qemu.wait()
+    except TimeoutError:
+        qemu.kill()
+        say(await qemu.stdout.read())
+        return f"did not end within {timeout:.0f} s", list(tail)
+    finally:
+        if qemu.returncode is None:
+            qemu.kill()
+            await qemu.wait()
+    return (f"QEMU ended with status {status}" if status else None), list(tail)
