@@ -188,11 +188,11 @@ def compare(contestants: dict[str, Launch], runs: int, gap: float) -> dict[str, 
 def big_parent(gigabytes: int, runs: int, gap: float) -> dict[str, float]:
     """The same launch from this small process and from one that holds memory, in turns."""
     code = (
-        "import sys; sys.path[:0] = [%r]; from launch import *\n"
+        f"import sys; sys.path[:0] = [{str(Path(__file__).parent)!r}]; from launch import *\n"
         "memory = bytearray(int(sys.argv[1]) << 30)\n"
         "launch = cgroupkit_run(NAMESPACES)\n"
         "for line in sys.stdin: print(launch(), flush=True)\n"
-    ) % str(Path(__file__).parent)
+    )
     with subprocess.Popen(
         [sys.executable, "-c", code, str(gigabytes)],
         stdin=subprocess.PIPE,

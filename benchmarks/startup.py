@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
-import subprocess
 import sys
 import time
 
@@ -80,5 +79,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if not subprocess.run([launcher_path(), "--version"], stdout=subprocess.DEVNULL).returncode:
-        main()
+    main()

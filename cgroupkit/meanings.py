@@ -140,9 +140,9 @@ _FILES: dict[tuple[str, int], str] = {
 def of(errno: int, path: str, verb: str) -> str:
     """The meaning of *errno* for *verb* on *path*, or an empty string."""
     name = os.path.basename(path)
-    if errno == ENOENT and verb != "create":
-        if not os.path.isdir(path if verb == "remove" else os.path.dirname(path)):
-            return _GONE
+    home = path if verb == "remove" else os.path.dirname(path)
+    if errno == ENOENT and verb != "create" and not os.path.isdir(home):
+        return _GONE
     specific = _VERBS.get((verb, errno)) or (_FILES.get((name, errno)) if verb == "write" else None)
     if specific:
         return specific

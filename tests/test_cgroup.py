@@ -214,8 +214,8 @@ def test_a_process_whose_paths_differ(cgroup: Cgroup, sleeper: Any) -> None:
     assert paths[one.branches[0].hierarchy] == one.name
     assert found.path() == one.path()
     assert found.procs == [process.pid]
-    assert Cgroup.of(other.pid).procs == [process.pid, other.pid]
-    assert one.procs == [process.pid, other.pid]
+    assert Cgroup.of(other.pid).procs == sorted([process.pid, other.pid])
+    assert one.procs == sorted([process.pid, other.pid])
     assert deeper.procs == [process.pid]
 
 

@@ -55,7 +55,9 @@ def wait_until(condition: object, seconds: float = SLOW) -> None:
 
 
 def test_a_run_is_a_completed_process(box: Sandbox) -> None:
-    done = box.run(["sh", "-c", "cat; echo err >&2; exit 3"], input="in", capture_output=True, text=True)
+    done = box.run(
+        ["sh", "-c", "cat; echo err >&2; exit 3"], input="in", capture_output=True, text=True
+    )
     assert isinstance(done, subprocess.CompletedProcess)
     assert (done.returncode, done.stdout, done.stderr) == (3, "in", "err\n")
     assert done.verdict is Verdict.EXIT
@@ -106,7 +108,7 @@ def test_a_working_directory_that_is_missing(box: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("isolate", [(), ("pid",)])
-def test_a_signal_is_the_return_code(box: Sandbox, isolate: tuple[str, ...]) -> None:
+def test_a_signal_is_the_return_code(isolate: tuple[str, ...]) -> None:
     with Sandbox(isolate=isolate) as box:
         done = box.run(["sh", "-c", "kill -USR1 $$"])
     assert done.returncode == -signal.SIGUSR1
@@ -168,7 +170,9 @@ def test_wrap_reports_on_stderr(box: Sandbox) -> None:
 def test_threads_share_a_box(box: Sandbox) -> None:
     results: list[int] = []
     threads = [
-        threading.Thread(target=lambda n=n: results.append(box.run(["sh", "-c", f"exit {n}"]).returncode))
+        threading.Thread(
+            target=lambda n=n: results.append(box.run(["sh", "-c", f"exit {n}"]).returncode)
+        )
         for n in range(8)
     ]
     for thread in threads:
@@ -358,7 +362,9 @@ def test_the_callers_death_ends_the_box(inside: str) -> None:
         assert inside_pids
         process.kill()
     wait_until(lambda: not cgroup.exists())
-    assert not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in inside_pids)
+    assert not any(
+        psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in inside_pids
+    )
 
 
 def test_what_an_owner_left_is_removed_by_the_next_program() -> None:
@@ -483,7 +489,11 @@ def test_a_box_that_was_not_entered_or_is_over() -> None:
 
 
 def test_a_limit_that_this_version_lacks_leaves_nothing() -> None:
-    option = {"memory_swappiness": 10} if host().controllers["memory"].version == 2 else {"memory_high": "1G"}
+    option = (
+        {"memory_swappiness": 10}
+        if host().controllers["memory"].version == 2
+        else {"memory_high": "1G"}
+    )
     before = list(Cgroup("/").children())
     with pytest.raises(UnsupportedError), Sandbox(**option):  # type: ignore[arg-type]
         pass

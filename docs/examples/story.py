@@ -1,4 +1,4 @@
-"""One process, its memory limit and its cgroup: set 1 GiB, make it 200 MiB, make it 2 GiB, freeze it."""
+"""One running process and its memory limit: 1 GiB, then 200 MiB, then 2 GiB; frozen and thawed."""
 
 import subprocess
 
