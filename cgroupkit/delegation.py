@@ -73,7 +73,7 @@ def _usable(here: Host) -> list[Hierarchy]:
 
 def _delegated(here: Host) -> Place | None:
     """Our own cgroup, where systemd or an administrator has handed it over."""
-    if os.geteuid() == 0 and not (here.unified and here.unified.controllers):
+    if os.geteuid() == 0 and here.mode != "v2":
         return None  # on v1 root may create cgroups anywhere
     own = paths_of()
     found: dict[Hierarchy, str] = {}

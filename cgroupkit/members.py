@@ -113,7 +113,8 @@ def _freezer(branches: Branches) -> Branch:
         if "freezer" in branch.hierarchy.controllers and not branch.is_root:
             return branch
     for branch in inside:
-        if branch.version == 2 and os.path.exists(f"{branch.directory}/cgroup.freeze"):
+        gone = not os.path.isdir(branch.directory)  # the caller finds out on the file
+        if branch.version == 2 and (gone or os.path.exists(f"{branch.directory}/cgroup.freeze")):
             return branch
     if all(b.is_root for b in branches):
         raise UnsupportedError("the root cgroup cannot be frozen")

@@ -25,6 +25,9 @@ from cgroupkit.errors import DelegationError, NotFoundError
 from cgroupkit.hierarchy import ControllerInfo, host
 from cgroupkit.tree import Branch
 
+# Child processes import the installed package, which has the launcher, not the checkout.
+os.environ["PYTHONSAFEPATH"] = "1"
+
 PATIENCE = 120
 """Seconds; some of the machines that this runs on are emulated."""
 
@@ -92,23 +95,22 @@ def _place() -> delegation.Place:
         pytest.skip(f"no cgroups can be created here: {error}")
 
 
-def _branches(name: str) -> tuple[Branch, ...]:
-    found = (Branch.find(h, f"{top.rstrip('/')}/{name}") for h, top in _place().paths.items())
-    return tuple(b for b in found if b and os.path.isdir(b.directory))
-
-
 @pytest.fixture
 def cgroup_name() -> Iterator[str]:
     """A name that nobody else has, relative to the place for cgroups; removed with all below."""
-    _place()
     name = f"test-{os.getpid()}-{next(_serial)}"
+    found = (Branch.find(h, f"{top.rstrip('/')}/{name}") for h, top in _place().paths.items())
+    branches = tuple(filter(None, found))
+
+    def left() -> tuple[Branch, ...]:
+        return tuple(branch for branch in branches if os.path.isdir(branch.directory))
+
     yield name
-    if branches := _branches(name):
-        with suppress(NotFoundError):
-            members.kill(branches, PATIENCE)
-        with suppress(NotFoundError):
-            tree.remove(_branches(name), recursive=True)
-    assert not _branches(name)
+    with suppress(NotFoundError):
+        if left():
+            members.kill(left(), PATIENCE)
+            tree.remove(left(), recursive=True)
+    assert not left()
 
 
 @pytest.fixture

@@ -188,7 +188,9 @@ def test_our_own() -> None:
     own = Cgroup.of()
     assert own == Cgroup.of(os.getpid())
     for branch in own.branches:
-        assert os.getpid() in [int(p) for p in Path(f"{branch.directory}/cgroup.procs").read_text().split()]
+        assert os.getpid() in [
+            int(p) for p in Path(f"{branch.directory}/cgroup.procs").read_text().split()
+        ]
 
 
 @pytest.mark.rootless

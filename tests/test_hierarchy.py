@@ -36,7 +36,9 @@ net_cls\t0\t1\t1
 """
 
 
-def mount(root: str, at: str, options: str = "rw", kind: str = "cgroup2", super_options: str = "rw") -> str:
+def mount(
+    root: str, at: str, options: str = "rw", kind: str = "cgroup2", super_options: str = "rw"
+) -> str:
     return f"30 20 0:26 {root} {at} {options} - {kind} none {super_options}\n"
 
 
@@ -82,7 +84,9 @@ def test_a_hybrid_machine(machine: Make) -> None:
 def test_recorded_machines(recorded: Any, machine: Make, version: int, mode: str) -> None:
     record = recorded[version]
     mountinfo = "\n".join(record["mountinfo"]) + "\n"
-    v2 = record["trees"].get("unified", {}).get("root", {}).get("cgroup.controllers", {}).get("text", "")
+    v2 = (
+        record["trees"].get("unified", {}).get("root", {}).get("cgroup.controllers", {}).get("text", "")
+    )
     if version == 2:
         mountinfo = mountinfo.replace("/sys/fs/cgroup", "@")
     it = machine(mountinfo, record["proc_cgroups"], v2.strip())
@@ -114,7 +118,9 @@ def test_why_a_controller_is_absent(machine: Make, name: str, reason: str, remed
 
 
 def test_blkio_is_named_as_the_kernel_names_it(machine: Make) -> None:
-    it = machine(HYBRID.replace("blkio\n", "memory\n"), CGROUPS.replace("blkio\t7\t1\t1", "blkio\t0\t1\t0"))
+    it = machine(
+        HYBRID.replace("blkio\n", "memory\n"), CGROUPS.replace("blkio\t7\t1\t1", "blkio\t0\t1\t0")
+    )
     assert "cgroup_disable=blkio" in it.controllers["io"].remedy
 
 
@@ -175,7 +181,9 @@ def test_of_several_mounts_the_best_is_taken() -> None:
     assert [h.mount for h in parse_mountinfo(part + read_only)] == ["/ro"]
 
 
-@pytest.mark.parametrize("line", ["", "cgroup", "1 2 3 4 5 6", "1 2 0:1 / /x rw - cgroup2", "- cgroup2 x rw"])
+@pytest.mark.parametrize(
+    "line", ["", "cgroup", "1 2 3 4 5 6", "1 2 0:1 / /x rw - cgroup2", "- cgroup2 x rw"]
+)
 def test_broken_lines_are_passed_over(line: str) -> None:
     assert parse_mountinfo(line) == ()
 
@@ -251,7 +259,9 @@ def test_a_process_that_is_gone() -> None:
 
 
 @pytest.mark.kernel
-@pytest.mark.parametrize("odd", ["a b", "a:b", "a\rb", "a\x0cb", "a\u2028b", "a\udcffb", "x (deleted)", "a\\b"])
+@pytest.mark.parametrize(
+    "odd", ["a b", "a:b", "a\rb", "a\x0cb", "a\u2028b", "a\udcffb", "x (deleted)", "a\\b"]
+)
 def test_odd_names_are_found_again(cgroup: Cgroup, sleeper: Any, odd: str) -> None:
     inner = Cgroup.create(f"{cgroup.name}/{odd}")
     process = sleeper(inner)
@@ -279,8 +289,8 @@ def test_inside_a_cgroup_namespace(cgroup: Cgroup, unshare: Any, in_child: Any, 
         before, mounts = seen(), []
         for branch in cgroup.branches:
             where = tmp_path / str(branch.version) / "-".join(branch.hierarchy.controllers)
-            kind = ["cgroup2"] if branch.version == 2 else ["cgroup", "-o", ",".join(
-                hierarchy.V1_NAMES.get(name, name) for name in branch.hierarchy.controllers)]  # fmt: skip
+            names = [hierarchy.V1_NAMES.get(name, name) for name in branch.hierarchy.controllers]
+            kind = ["cgroup2"] if branch.version == 2 else ["cgroup", "-o", ",".join(names)]
             subprocess.run(["mount", "-t", *kind, "none", str(where)], check=True)
             mounts.append(str(where))
         after, own = seen(), Cgroup.of()
@@ -293,7 +303,7 @@ def test_inside_a_cgroup_namespace(cgroup: Cgroup, unshare: Any, in_child: Any, 
     assert not set(before) & {branch.hierarchy.mount for branch in cgroup.branches}
     assert set(after) >= set(mounts)
     assert set(inner) == {f"{where}/inner" for where in mounts}
-    assert [child.name for child in cgroup.children()][0] == f"{cgroup.name}/inner"
+    assert next(child.name for child in cgroup.children()) == f"{cgroup.name}/inner"
 
 
 def test_a_bad_pid() -> None:

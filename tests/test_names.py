@@ -35,7 +35,7 @@ def test_a_path_is_cut(path: Any, parts: list[str]) -> None:
     ["..", "../x", "a/../../x", "a/.", ".", "a\0b", "a\nb", "x" * 256, "ü" * 128, "\ud800", b"a"],
 )
 def test_a_bad_name_is_refused(path: Any) -> None:
-    with pytest.raises(InvalidValueError, match="cgroup path .* is not valid"):
+    with pytest.raises(InvalidValueError, match=r"cgroup path .* is not valid"):
         components(path)
 
 

@@ -155,7 +155,8 @@ def test_id_lists(value: Any, ids: set[int]) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["3-1", "a", "0-", "-1", "0,,1", "65536", [70000], [-1], [True], ["0"], 3, b"0", None, "0x1"]
+    "value",
+    ["3-1", "a", "0-", "-1", "0,,1", "65536", [70000], [-1], [True], ["0"], 3, b"0", None, "0x1"],
 )
 def test_bad_id_lists(value: Any) -> None:
     with pytest.raises(InvalidValueError, match=r"0-3,8"):

@@ -79,10 +79,16 @@ class Controller:
         if self.version == 2 and not file.startswith(("cgroup.", "irq.")):
             enabled = files.read(f"{self.directory}/cgroup.controllers").split()
             if self.name not in enabled:
+                above = os.path.dirname(self.directory)
+                remedy = (
+                    f"write +{self.name} to {above}/cgroup.subtree_control (Cgroup.create does it for "
+                    "new cgroups)"
+                    if self.name in files.read(f"{above}/cgroup.controllers").split()
+                    else f"{above} has not been given it either (systemd: Delegate={self.name})"
+                )
                 return UnsupportedError(
                     f"{path} does not exist because {self.name} is not enabled for this cgroup: "
-                    f"write +{self.name} to {os.path.dirname(self.directory)}/cgroup.subtree_control"
-                    " (Cgroup.create does it for new cgroups)"
+                    + remedy
                 )
         since = next((line.since for line in described(type(self)) if file in line.files), "")
         came = f"; it came with Linux {since}" if since else ""

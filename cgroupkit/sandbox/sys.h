@@ -206,7 +206,10 @@ static inline long sys_fcntl(int fd, int command, long value)
     return SYS3(__NR_fcntl, fd, command, value);
 }
 
-static inline long sys_pipe(int ends[2]) { return SYS2(__NR_pipe2, ends, O_CLOEXEC); }
+static inline long sys_pipe(int ends[2])
+{
+    return SYS2(__NR_pipe2, ends, O_CLOEXEC | O_NONBLOCK);
+}
 
 static inline long sys_close_range(unsigned first, unsigned last, unsigned flags)
 {
