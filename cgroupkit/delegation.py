@@ -47,13 +47,17 @@ def place(parent: str | None = None, *, start: bool = True) -> Place:
     here = host()
     named = parent or os.environ.get("CGROUPKIT_PARENT")
     if named:
-        if not named.startswith("/"):
+        if not isinstance(named, str) or not named.startswith("/"):
             raise InvalidValueError(
                 f"parent={named!r} is not valid: give an absolute cgroup path such as /myapp "
                 "(in CGROUPKIT_PARENT too)"
             )
         parts = names.components(named)
-        return Place({h: "/" + "/".join(parts) for h in _usable(here)}, f"as told: {named}")
+        told = Place({h: "/" + "/".join(parts) for h in _usable(here)}, f"as told: {named}")
+        if named not in _told:
+            _told.add(named)
+            _prune_at_exit(tuple(d for d in told.directories() if not os.path.isdir(d)))
+        return told
     key = (here, os.geteuid())
     found = _found.get(key)
     if found is None or not found.exists():
@@ -64,6 +68,7 @@ def place(parent: str | None = None, *, start: bool = True) -> Place:
 
 
 _found: dict[tuple[Host, int], Place] = {}
+_told: set[str] = set()
 
 
 def _usable(here: Host) -> list[Hierarchy]:

@@ -199,6 +199,16 @@ def parse_mountinfo(text: str, known: Iterable[str] = ()) -> tuple[Hierarchy, ..
     return tuple(sorted(best.values(), key=lambda h: -h.version))
 
 
+def cgroup_mounts() -> list[str]:
+    """Every mount point of a cgroup file system at this moment, also the second one of a kind."""
+    lines = (line.split(" ") for line in _text("/proc/self/mountinfo").split("\n"))
+    return [
+        _unescape(fields[4])
+        for fields in lines
+        if "-" in fields[6:] and fields[fields.index("-", 6) + 1] in ("cgroup", "cgroup2")
+    ]
+
+
 def _unescape(field: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), field)
 

@@ -8,6 +8,7 @@ import select
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 from cgroupkit import files, names, tree
 from cgroupkit.errors import (
@@ -118,6 +119,10 @@ def _freezer(branches: Branches) -> Branch:
             return branch
     if all(b.is_root for b in branches):
         raise UnsupportedError("the root cgroup cannot be frozen")
+    if any("freezer" in b.hierarchy.controllers for b in branches):
+        raise UnsupportedError(
+            "in the freezer hierarchy this is the root cgroup, which cannot be frozen"
+        )
     raise host().absent("freezer")
 
 
@@ -153,7 +158,8 @@ def freeze(branches: Branches, timeout: float) -> None:
     except NotFoundError:
         raise
     except BaseException:
-        _set_frozen(branch, False)
+        with suppress(CgroupKitError):
+            _set_frozen(branch, False)
         raise
     _set_frozen(branch, False)
     raise FreezeTimeoutError(
@@ -200,15 +206,21 @@ def _below(directory: str) -> Iterator[int]:
     try:
         with os.scandir(directory) as entries:
             inner = [e.path for e in entries if e.is_dir(follow_symlinks=False)]
-        yield from map(int, files.read(f"{directory}/cgroup.procs").split())
+        yield from map(int, _members(directory).split())
     except (FileNotFoundError, NotFoundError):
         return
-    except FileError as error:
-        if error.errno != errno.EOPNOTSUPP:  # a threaded cgroup: its domain lists the processes
-            raise
-        inner = []
     for path in inner:
         yield from _below(path)
+
+
+def _members(directory: str) -> str:
+    """The processes; of a threaded cgroup the threads, which stand for their processes."""
+    try:
+        return files.read(f"{directory}/cgroup.procs")
+    except FileError as error:
+        if error.errno != errno.EOPNOTSUPP:
+            raise
+        return files.read(f"{directory}/cgroup.threads")
 
 
 def kill(branches: Branches, timeout: float) -> None:

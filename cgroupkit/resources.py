@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import enum
 import errno
-from collections.abc import Iterable, Iterator, Mapping
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Self, TypedDict
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 import attrs
 
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from cgroupkit.cgroup import Cgroup
 
 _RT_MAX = 2**63 - 1
+PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 
 
 class Unlimited(enum.Enum):
@@ -100,8 +104,10 @@ def _quota(value: Any, option: str) -> int | None:
 
 def _size(value: Any, option: str) -> int | None:
     size = units.parse_bytes(value, option)
-    if size == 0:
-        raise invalid(option, value, "give more than 0 bytes; a limit of 0 lets nothing run")
+    if size is not None and size < PAGE_SIZE:
+        raise invalid(
+            option, value, f"the kernel rounds down to pages, so give at least {PAGE_SIZE} bytes"
+        )
     return size
 
 
@@ -116,7 +122,7 @@ def _ids(value: Any, option: str) -> frozenset[int]:
     return ids
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, init=False)
 class Resources:
     """What a cgroup is to be given; a field left out (None) is left as it is.
 
@@ -161,6 +167,11 @@ class Resources:
     blkio_weight: int | None = _whole(10, 1000)
     """Proportional I/O weight; converted to io.weight on v2 as runc does."""
 
+    def __init__(self, **options: Unpack[Options]) -> None:
+        # What is given has other types than what is kept: the fields' converters lie between.
+        init: Callable[..., None] = self.__attrs_init__
+        init(**options)
+
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Self:
         """From options of a caller's caller: an unknown one is an :class:`InvalidValueError`."""
@@ -195,16 +206,27 @@ class Resources:
         return {name: value for name, value in values if value is not None}
 
 
-def unknown_option(name: str, known: Iterable[str]) -> InvalidValueError:
+def unknown_option(name: str, known: Iterable[str], prefix: str = "") -> InvalidValueError:
+    """The error for *name*, with the nearest of *known* names; *prefix* stands before each."""
     import difflib  # noqa: PLC0415
 
-    near = difflib.get_close_matches(name, list(known), 1)
-    hint = f"did you mean {near[0]}?" if near else f"the options are {', '.join(known)}"
-    return InvalidValueError(f"there is no option {name!r}; {hint}")
+    near = difflib.get_close_matches(str(name), list(known), 1, 0.75)
+    options = ", ".join(prefix + option for option in known)
+    hint = f"did you mean {prefix}{near[0]}?" if near else f"the options are {options}"
+    return InvalidValueError(f"there is no option '{prefix}{name}'; {hint}")
 
 
 def apply(cgroup: Cgroup, wanted: Resources, *, check: bool = True, fresh: bool = False) -> None:
     """Write *wanted*, all of it or nothing. A *fresh* cgroup is not undone: it will be removed."""
+    with nullcontext() if fresh else _one_at_a_time:
+        _apply(cgroup, wanted, check=check, fresh=fresh)
+
+
+_one_at_a_time = threading.Lock()
+"""What is planned depends on what is there, so updates of this process do not overlap."""
+
+
+def _apply(cgroup: Cgroup, wanted: Resources, *, check: bool, fresh: bool) -> None:
     steps = list(plan(cgroup, wanted))
     if check and not fresh:
         _check_in_use(cgroup, wanted)
@@ -264,7 +286,7 @@ def _check_in_use(cgroup: Cgroup, wanted: Resources) -> None:
             f"memory={limit} is below what {memory.directory} has in use: {format_bytes(in_use)}, of "
             f"which {format_bytes(cache)} is page cache that could be dropped, with room for "
             f"{format_bytes(swap)} in swap. The kernel would kill processes at once. Nothing was "
-            "changed; pass check=False (on the command line --force) to do it all the same",
+            "changed; pass check=False to do it all the same",
             memory.path("memory.max"),
             str(limit),
         )

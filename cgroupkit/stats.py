@@ -43,8 +43,8 @@ class MemoryStats:
     max: int | None = None
     swap_current: int | None = None
     swap_max: int | None = None
-    events: MemoryEvents | None = None
-    stat: MemoryStat | None = None
+    events: MemoryEvents = MemoryEvents()
+    stat: MemoryStat = MemoryStat()
 
 
 @attrs.frozen(kw_only=True)
@@ -54,12 +54,12 @@ class PidsStats:
     current: int | None = None
     peak: int | None = None
     max: int | None = None
-    events: PidsEvents | None = None
+    events: PidsEvents = PidsEvents()
 
 
 @attrs.frozen(kw_only=True)
 class PressureStats:
-    """PSI by resource; None where the kernel does not account for it here (always on v1)."""
+    """PSI by resource; None where the kernel does not account for it here (on v1 alone, always)."""
 
     cpu: Pressure | None = None
     memory: Pressure | None = None
@@ -82,10 +82,10 @@ class Stats:
 
     time_ns: int
     """time.monotonic_ns() at the reading."""
-    cpu: CpuStat | None = None
+    cpu: CpuStat = CpuStat()
     cpu_max: CpuMax | None = None
-    memory: MemoryStats | None = None
-    pids: PidsStats | None = None
+    memory: MemoryStats = MemoryStats()
+    pids: PidsStats = PidsStats()
     io: Mapping[str, IoDevice] | None = None
     pressure: PressureStats = PressureStats()
     host_cpu: HostCpu | None = None
@@ -95,9 +95,9 @@ class Stats:
 
         (CPU time used / the machine's CPU time) x online CPUs x 100.
         """
-        if not (self.cpu and before.cpu and self.host_cpu and before.host_cpu):
-            return None
         if self.cpu.usage_usec is None or before.cpu.usage_usec is None:
+            return None
+        if self.host_cpu is None or before.host_cpu is None:
             return None
         used = self.cpu.usage_usec - before.cpu.usage_usec
         whole = self.host_cpu.usage_usec - before.host_cpu.usage_usec
@@ -108,11 +108,10 @@ class Stats:
     @property
     def working_set(self) -> int | None:
         """Memory in use less inactive page cache, as ``docker stats`` and the kubelet count it."""
-        memory = self.memory
-        if memory is None or memory.current is None:
+        current, inactive = self.memory.current, self.memory.stat.inactive_file or 0
+        if current is None:
             return None
-        inactive = (memory.stat.inactive_file or 0) if memory.stat else 0
-        return memory.current - inactive if inactive < memory.current else memory.current
+        return current - inactive if inactive < current else current
 
     def memory_percent(self, limit: int) -> float | None:
         """Working set as a percentage of *limit* bytes."""
@@ -122,24 +121,29 @@ class Stats:
 
 def snapshot(cgroup: Cgroup) -> Stats:
     """Read all that is known of *cgroup* now."""
-    cpu = controller_of(cgroup, Cpu)
     memory = controller_of(cgroup, Memory)
     pids = controller_of(cgroup, Pids)
-    io = controller_of(cgroup, Io)
-    core = controller_of(cgroup, Core)
     return Stats(
         time_ns=time.monotonic_ns(),
         cpu=cpu_stat(cgroup),
-        cpu_max=peek(cpu, Cpu.max),
-        memory=_memory(memory) if memory else None,
-        pids=_pids(pids) if pids else None,
-        io=peek(io, Io.stat),
-        pressure=PressureStats(
-            cpu=peek(cpu, Cpu.pressure),
-            memory=peek(memory, Memory.pressure),
-            io=peek(io, Io.pressure),
-            irq=peek(core, Core.irq_pressure),
+        cpu_max=peek(controller_of(cgroup, Cpu), Cpu.max),
+        memory=MemoryStats(
+            current=peek(memory, Memory.current),
+            peak=peek(memory, Memory.peak),
+            max=peek(memory, Memory.max),
+            swap_current=peek(memory, Memory.swap_current),
+            swap_max=peek(memory, Memory.swap_max),
+            events=peek(memory, Memory.events) or MemoryEvents(),
+            stat=peek(memory, Memory.stat) or MemoryStat(),
         ),
+        pids=PidsStats(
+            current=peek(pids, Pids.current),
+            peak=peek(pids, Pids.peak),
+            max=peek(pids, Pids.max),
+            events=peek(pids, Pids.events) or PidsEvents(),
+        ),
+        io=peek(controller_of(cgroup, Io), Io.stat),
+        pressure=_pressure(cgroup),
         host_cpu=host_cpu(),
     )
 
@@ -156,36 +160,28 @@ def controller_of(cgroup: Cgroup, controller: type[C]) -> C | None:
     return found if isinstance(found, controller) else None
 
 
-def cpu_stat(cgroup: Cgroup) -> CpuStat | None:
+def cpu_stat(cgroup: Cgroup) -> CpuStat:
     """CPU time; known even where only v1's cpuacct, or v2 without the cpu controller, is there."""
-    cpu = controller_of(cgroup, Cpu)
-    if cpu is not None:
-        return peek(cpu, Cpu.stat)
-    unified = cgroup.branches[0]
-    if unified.version == 2:
-        return peek(Cpu(2, unified.directory, cgroup.controller), Cpu.stat)
-    return None
+    cpu = controller_of(cgroup, Cpu) or _on_v2(cgroup, Cpu)
+    return peek(cpu, Cpu.stat) or CpuStat()
 
 
-def _memory(memory: Memory) -> MemoryStats:
-    return MemoryStats(
-        current=peek(memory, Memory.current),
-        peak=peek(memory, Memory.peak),
-        max=peek(memory, Memory.max),
-        swap_current=peek(memory, Memory.swap_current),
-        swap_max=peek(memory, Memory.swap_max),
-        events=peek(memory, Memory.events),
-        stat=peek(memory, Memory.stat),
+def _pressure(cgroup: Cgroup) -> PressureStats:
+    """v2 accounts for pressure in every cgroup, on a hybrid machine too."""
+    return PressureStats(
+        cpu=peek(_on_v2(cgroup, Cpu), Cpu.pressure),
+        memory=peek(_on_v2(cgroup, Memory), Memory.pressure),
+        io=peek(_on_v2(cgroup, Io), Io.pressure),
+        irq=peek(_on_v2(cgroup, Core), Core.irq_pressure),
     )
 
 
-def _pids(pids: Pids) -> PidsStats:
-    return PidsStats(
-        current=peek(pids, Pids.current),
-        peak=peek(pids, Pids.peak),
-        max=peek(pids, Pids.max),
-        events=peek(pids, Pids.events),
-    )
+def _on_v2(cgroup: Cgroup, controller: type[C]) -> C | None:
+    """The files of *controller* that v2 has in every cgroup, wherever the controller itself is."""
+    first = cgroup.branches[0]
+    if first.version == 1 or (first.is_root and not all(b.is_root for b in cgroup.branches)):
+        return None
+    return controller(2, first.directory, cgroup.controller)
 
 
 def host_cpu() -> HostCpu | None:

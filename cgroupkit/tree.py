@@ -22,6 +22,7 @@ from cgroupkit.errors import (
 )
 from cgroupkit.hierarchy import Hierarchy
 
+_TURNS = 50
 _DYING = 2.0
 """Seconds that rmdir is tried again while killed processes are still leaving."""
 
@@ -87,15 +88,18 @@ def make(branches: Iterable[Branch], *, exist_ok: bool = False) -> list[str]:
 
 def _make_one(branch: Branch, made: list[str], *, exist_ok: bool) -> None:
     directory = branch.directory
-    try:
-        _mkdir(directory, made)
-    except FileNotFoundError:
-        parent = _parent(branch)
-        _make_one(parent, made, exist_ok=True)
-        _mkdir(directory, made)
-    except FileExistsError:
-        if not (exist_ok and os.path.isdir(directory)):
-            raise
+    for turn in range(_TURNS):
+        try:
+            _mkdir(directory, made)
+            break
+        except FileNotFoundError:  # another program may remove the empty parent again
+            if turn == _TURNS - 1:
+                raise
+            _make_one(_parent(branch), made, exist_ok=True)
+        except FileExistsError:
+            if not (exist_ok and os.path.isdir(directory)):
+                raise
+            break
     if branch.is_root:
         return
     if branch.version == 2:
@@ -122,9 +126,18 @@ def _parent(branch: Branch) -> Branch:
 def _inherit_cpuset(directory: str) -> None:
     """A new v1 cpuset is empty, and an empty one takes no process: copy the parent's."""
     for file in ("cpuset.cpus", "cpuset.mems"):
-        path = f"{directory}/{file}"
-        if not files.read(path).strip():
-            files.write(path, files.read(f"{os.path.dirname(directory)}/{file}"))
+        if not files.read(f"{directory}/{file}").strip():
+            _copy_down(directory, file)
+
+
+def _copy_down(directory: str, file: str) -> str:
+    """The parent's may be empty too, while another program is just making it."""
+    parent = os.path.dirname(directory)
+    text = files.read(f"{parent}/{file}")
+    if not text.strip():
+        text = _copy_down(parent, file)
+    files.write(f"{directory}/{file}", text)
+    return text
 
 
 def _enable_controllers(branch: Branch) -> None:

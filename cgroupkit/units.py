@@ -116,7 +116,10 @@ def parse_decimal(value: object, option: str) -> Decimal:
     accepted = 'give a positive number such as 2, 0.5 or "1.5"'
     if isinstance(value, bool) or not isinstance(value, (int, float, str, Decimal)):
         raise invalid(option, value, accepted)
-    text = str(value).strip()
+    try:
+        text = str(value).strip()
+    except ValueError:  # an int of thousands of digits
+        raise InvalidValueError(f"{option} is not valid: {accepted}") from None
     if isinstance(value, str) and not re.fullmatch(r"\d+(\.\d+)?|\.\d+", text, re.ASCII):
         raise invalid(option, value, accepted)
     try:

@@ -1,5 +1,6 @@
 """The command line: what it says, what it does, and how it ends."""
 
+import errno
 import json
 import os
 import re
@@ -12,11 +13,11 @@ from contextlib import contextmanager
 
 import pytest
 
-from cgroupkit import Cgroup, cli
-from cgroupkit.cli import options, printing, stats
+from cgroupkit import Cgroup, Sandbox, cli
+from cgroupkit.cli import options, printing, run, stats
 from cgroupkit.cli.parsing import seconds
 from cgroupkit.controllers import Memory, Pids
-from cgroupkit.errors import CgroupKitError
+from cgroupkit.errors import BusyError, CgroupKitError
 from cgroupkit.hierarchy import host
 from cgroupkit.stats import controller_of
 
@@ -132,20 +133,23 @@ def test_every_flag_is_explained():
         (["frobnicate"], "the commands are"),
         (["run"], "name the command to run"),
         (["run", "--memory", "1G", "--"], "name the command to run"),
-        (["run", "--bogus", "true"], "--bogus"),
+        (["run", "--bogus", "true"], "no option --bogus;"),
+        (["run", "--memroy", "1G", "true"], "did you mean --memory?"),
+        (["update", "--memroy=1G", "/x"], "did you mean --memory?"),
         (["run", "--mem", "1G", "true"], "--mem"),
         (["run", "--memory", "200X", "true"], "'200X'"),
         (["run", "--memory", "-5", "true"], "'-5'"),
         (["run", "--memory", "-5M", "true"], "--option=VALUE"),
         (["run", "--memory", "1e3M", "true"], "'1e3M'"),
         (["run", "--memory", "", "true"], "memory=''"),
-        (["run", "--memory", "0", "true"], "more than 0 bytes"),
+        (["run", "--memory", "0", "true"], "memory='0' is not valid"),
         (["run", "--cpus", "nan", "true"], "'nan'"),
         (["run", "--cpus", "1", "--cpu-quota", "5000", "true"], "exclude each other"),
         (["run", "--memory", "2G", "--memory-swap", "1G", "true"], "memory_swap"),
         (["run", "--timeout", "0", "true"], "seconds above 0"),
         (["run", "--timeout", "soon", "true"], "seconds above 0"),
         (["run", "--isolate", "nett", "true"], "did you mean isolate=net?"),
+        (["run", "--isolate", "foo", "true"], "the options are"),
         (["run", "--hostname", "x", "true"], "uts"),
         (["run", "--report", "/nonexistent/x", "true"], "--report /nonexistent/x"),
         (["update", "/x"], "at least one limit"),
@@ -162,7 +166,7 @@ def test_every_flag_is_explained():
 )
 def test_what_cannot_be_meant_is_refused_in_one_line(inside, words, part):
     status, out, err = inside(*words)
-    assert status == 2
+    assert status == (125 if words[:1] == ["run"] else 2)
     assert out == ""
     assert err.startswith("cgroupkit: ")
     assert part in err
@@ -221,6 +225,15 @@ def test_sizes_as_docker_stats_prints_them():
     ]  # fmt: skip
 
 
+def test_the_way_round_a_refused_update_is_a_flag(inside, monkeypatch):
+    def refuse(cgroup, **options):
+        raise BusyError(errno.EBUSY, "in use; pass check=False to do it all the same")
+
+    monkeypatch.setattr(Cgroup, "update", refuse)
+    status, _, err = inside("update", "-m", "1G", "/")
+    assert (status, err) == (1, "cgroupkit: in use; give --force to do it all the same\n")
+
+
 def test_run_imports_neither_rich_nor_psutil():
     code = (
         "import sys; from cgroupkit import cli; from cgroupkit.cli import run\n"
@@ -254,6 +267,17 @@ def test_a_full_disk_is_an_error():
         )
     assert done.returncode == 1
     assert done.stderr == "cgroupkit: cannot write the output: No space left on device\n"
+
+
+def test_what_fails_for_want_of_descriptors_is_not_blamed_on_the_output():
+    shell = f"ulimit -n 5; exec '{sys.executable}' -m cgroupkit run true"
+    done = subprocess.run(
+        ["sh", "-c", shell], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert done.returncode == 125
+    assert done.stderr.startswith("cgroupkit: ")
+    assert "Too many open files" in done.stderr
+    assert "output" not in done.stderr
 
 
 # The machine
@@ -292,6 +316,7 @@ def test_doctor_as_nobody_says_what_to_do():
     assert done.stderr == ""
     assert done.returncode == 1
     assert "You cannot create cgroups: " in done.stdout
+    assert "delegated to it" not in done.stdout
 
 
 def test_ls_json(inside):
@@ -351,8 +376,8 @@ def test_one_bad_name_does_not_stop_the_rest(inside, cgroup, name):
 @kernel
 def test_a_limit_that_this_version_lacks(inside, cgroup, name):
     need("memory")
-    flag = "--memory-swappiness" if cgroup.memory.version == 2 else "--memory-high"
-    status, _, err = inside("update", flag, "60", name)
+    words = ("--memory-swappiness", "60") if cgroup.memory.version == 2 else ("--memory-high", "60M")
+    status, _, err = inside("update", *words, name)
     assert status == 1
     assert f"cgroup v{cgroup.memory.version} has no" in err
 
@@ -360,8 +385,14 @@ def test_a_limit_that_this_version_lacks(inside, cgroup, name):
 @kernel
 def test_freeze_thaw_kill(inside, cgroup, name):
     with sleeper(cgroup) as process:
+        assert json.loads(inside("ls", "--json", name)[1])[0]["frozen"] is False
+        assert "FROZEN" not in inside("ls", name)[1]
         assert inside("freeze", name) == (0, "", "")
         assert cgroup.frozen
+        assert json.loads(inside("ls", "--json", name)[1])[0]["frozen"] is True
+        assert "FROZEN" in inside("ls", name)[1]
+        assert json.loads(inside("show", "--json", name)[1])["frozen"] is True
+        assert inside("show", name)[1].splitlines()[:2] == [name, "frozen   yes"]
         assert inside("thaw", str(process.pid)) == (0, "", "")
         assert not cgroup.frozen
         assert inside("kill", name) == (0, "", "")
@@ -369,9 +400,19 @@ def test_freeze_thaw_kill(inside, cgroup, name):
 
 
 @kernel
-def test_kill_refuses_the_root_and_ourselves(inside):
+def test_kill_refuses_the_root(inside):
     assert inside("kill", "/")[0] == 2
-    assert inside("kill", str(os.getpid()))[0] == 2
+
+
+@kernel
+def test_kill_refuses_its_own_cgroup(cgroup, name):
+    waits = subprocess.Popen(
+        ["sh", "-c", 'read _; exec "$@"', "sh", *COMMAND, "kill", name],
+        stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    cgroup.attach(waits.pid)
+    _, err = waits.communicate("go\n", PATIENCE)
+    assert (waits.returncode, "the calling process is inside" in err) == (2, True), err
 
 
 @kernel
@@ -380,7 +421,7 @@ def test_ls_shows_limits(inside, cgroup, name):
     cgroup.update(pids_limit=5)
     status, out, _ = inside("ls", name)
     assert status == 0
-    assert out.splitlines()[0].split() == ["CGROUP", "PROCS", "MEMORY", "LIMITS"]
+    assert out.splitlines()[0].split() == ["CGROUP", "PROCS", "STATE", "MEMORY", "LIMITS"]
     assert "pids 5" in out
 
 
@@ -399,7 +440,7 @@ def test_stats_has_dockers_columns(inside, cgroup, name):
         assert found["name"] == name
         pids = controller_of(cgroup, Pids)
         assert found["pids"] == (None if pids is None else 1)
-        assert found["stats"]["cpu"] is None or found["stats"]["cpu"]["usage_usec"] >= 0
+        assert (found["stats"]["cpu"]["usage_usec"] or 0) >= 0
 
 
 @kernel
@@ -464,15 +505,16 @@ def box():
         (["--", "/nonexistent"], 127),
         (["--", "/etc/passwd"], 126),
         (["--timeout", "0.3", "--", "sleep", "1000"], 124),
-        (["--cpuset-cpus", "9999", "--", "true"], 2),
-        (["--parent", "relative", "--", "true"], 2),
+        (["sh", "-c", "exit 2"], 2),
+        (["--cpuset-cpus", "9999", "--", "true"], 125),
+        (["--parent", "relative", "--", "true"], 125),
     ],
 )
 def test_run_ends_as_the_command_does(box, words, status):
     found, out, err = box(*words)
     assert (found, out) == (status, "")
     assert err == "" or (err.startswith("cgroupkit: ") and err.count("\n") == 1)
-    assert bool(err) == (status in (2, 124, 126, 127))
+    assert bool(err) == (status in (124, 125, 126, 127))
 
 
 @kernel
@@ -518,6 +560,29 @@ def test_run_stats_and_report(box, tmp_path):
     assert set(found["usage"]) >= {"cpu", "memory", "pids", "io"}
     status, _, _ = box("--report", str(report), "--", "/nonexistent")
     assert json.loads(report.read_text())["status"] == status == 127
+
+
+@kernel
+def test_report_to_stdout_comes_after_the_commands_output(box):
+    status, out, err = box("--report", "-", "echo", "some text")
+    first, rest = out.split("\n", 1)
+    assert (status, first, err) == (0, "some text", "")
+    assert json.loads(rest)["args"] == ["echo", "some text"]
+
+
+@kernel
+def test_a_signal_before_the_start_is_reported(box, inside, tmp_path, monkeypatch):
+    class Interrupted(run.Box):
+        def __enter__(self):
+            signal.raise_signal(signal.SIGTERM)
+            return super().__enter__()
+
+    monkeypatch.setattr(run, "Box", Interrupted)
+    report = tmp_path / "report.json"
+    status, out, err = inside("run", "--report", str(report), "--", "echo", "never")
+    message = "SIGTERM came before the command was started"
+    assert (status, out, err) == (143, "", f"cgroupkit: {message}\n")
+    assert json.loads(report.read_text()) == {"status": 143, "error": message}
 
 
 @kernel
@@ -592,12 +657,11 @@ def _is_zombie(pid):
 @kernel
 def test_gc_shows_and_removes_abandoned_boxes(inside, cgroup):
     """A box by the name of a process that is gone, with somebody inside."""
-    from cgroupkit.sandbox import leftovers  # noqa: PLC0415
-
     ended = subprocess.Popen(["true"])
     ended.wait()
-    name = re.sub(r"box-\d+-", f"box-{ended.pid}-", leftovers.new_name())
-    left = Cgroup.create(f"{cgroup.name}/{name}")
+    with Sandbox(parent=cgroup.name) as mine:
+        name = re.sub(r"/box-\d+-", f"/box-{ended.pid}-", mine.cgroup.name)
+    left = Cgroup.create(name)
     with sleeper(left) as process:
         status, out, _ = inside("gc", "--dry-run")
         assert status == 0
@@ -629,7 +693,8 @@ def test_memory_below_what_is_in_use_needs_force(inside, cgroup, name):
         assert process.stdout.readline() == "ready\n"
         status, _, err = inside("update", "-m", "16M", name)
         assert status == 1
-        assert "--force" in err
+        assert "give --force" in err
+        assert "check=" not in err
         assert process.poll() is None
         assert inside("update", "-m", "16M", "--force", name)[0] == 0
         assert process.wait(PATIENCE) == -signal.SIGKILL

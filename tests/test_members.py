@@ -426,3 +426,26 @@ def test_a_sibling_with_a_longer_name_is_not_ourselves(cgroup: Cgroup, in_child:
 def test_our_errors_are_one_tree() -> None:
     for kind in (BusyError, FreezeTimeoutError, KillTimeoutError, ProcessGoneError):
         assert issubclass(kind, CgroupKitError)
+
+
+def test_kill_ends_a_threaded_cgroup_too(cgroup_name: str) -> None:
+    unified = host().unified
+    if unified is None:
+        pytest.skip("there is no v2 hierarchy")
+    parent = Cgroup.create(cgroup_name)
+    directory = parent.branches[0].directory
+    with open(f"{directory}/cgroup.subtree_control", "w", encoding="ascii") as control:
+        control.write(" ".join(f"-{name}" for name in parent.core.subtree_control) or "\n")
+    inner = Path(directory, "inner")
+    inner.mkdir()
+    process = subprocess.Popen(["sleep", "1000"])
+    try:
+        (inner / "cgroup.type").write_text("threaded")
+        Path(directory, "cgroup.procs").write_text(str(process.pid))
+        (inner / "cgroup.threads").write_text(str(process.pid))
+        (threaded,) = parent.children()
+        threaded.kill()
+        assert process.wait(60) == -9
+    finally:
+        process.kill()
+        process.wait()

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from cgroupkit.cli.messages import failed, say
+from cgroupkit.cli.messages import OutputError, failed, put, say
 from cgroupkit.errors import CgroupKitError
 
 COMMANDS = {
@@ -23,15 +23,15 @@ COMMANDS = {
     "gc": ("gc", "remove what programs that were killed left behind"),
 }
 
+_RUN_FAILED = 125
+"""What `run` ends with whenever it is not the command that failed, as env and timeout do."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line *argv* (without the program's name) and return its exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        status = _dispatch(words)
-        if sys.stdout:
-            sys.stdout.flush()
-        return status
+        return _dispatch(words)
     except SystemExit as end:  # argparse, after --help
         return end.code if isinstance(end.code, int) else 0
     except KeyboardInterrupt:
@@ -39,12 +39,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _drop_output()
         return 141
-    except CgroupKitError as error:
-        return failed(error)
-    except OSError as error:
-        _drop_output()
-        say(f"cannot write the output: {error.strerror}" if error.filename is None else str(error))
-        return 1
+    except (CgroupKitError, OSError) as error:
+        if isinstance(error, OutputError):
+            _drop_output()
+        status = failed(error)
+        return _RUN_FAILED if words[:1] == ["run"] else status
 
 
 def _dispatch(words: list[str]) -> int:
@@ -52,10 +51,10 @@ def _dispatch(words: list[str]) -> int:
     if name in ("-h", "--help", "help"):
         if rest and rest[0] in COMMANDS:
             return _dispatch([rest[0], "--help"])
-        print(_overview())
+        put(_overview())
         return 0
     if name == "--version":
-        print(f"cgroupkit {_version()}")
+        put(f"cgroupkit {_version()}")
         return 0
     if name not in COMMANDS:
         return _unknown(name)

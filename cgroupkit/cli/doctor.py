@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from cgroupkit.cli import findings, gc, printing
 from cgroupkit.cli.findings import Findings, Lack
+from cgroupkit.cli.messages import put
 from cgroupkit.cli.parsing import Parser
 from cgroupkit.hierarchy import Hierarchy
 from cgroupkit.units import format_names
@@ -34,10 +35,10 @@ def main(args: argparse.Namespace) -> int:
     found = findings.examine()
     abandoned = [left.name for left in gc.abandoned()]
     if args.json:
-        print(printing.dump(findings.as_json(found, abandoned)))
+        put(printing.dump(findings.as_json(found, abandoned)))
     else:
-        print("\n\n".join([_machine(found, abandoned), _mounts(found), _controllers(found)]))
-        print("\n" + "\n".join(_verdict(found)))
+        verdict = "\n".join(_verdict(found))
+        put("\n\n".join([_machine(found, abandoned), _mounts(found), _controllers(found), verdict]))
     return 0 if found.able else 1
 
 

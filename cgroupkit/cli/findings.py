@@ -85,6 +85,7 @@ def _place(here: Host, lacks: list[Lack]) -> Place | None:
         place = delegation.place(start=False)
     except CgroupKitError as error:
         reason = str(error).removeprefix("this user may not create cgroups: ")
+        reason = reason.replace("delegated to it", "delegated to you")
         lacks.append(Lack("create cgroups", reason, vital=True))
         return None
     if place.started:

@@ -10,7 +10,7 @@ import attrs
 
 from cgroupkit import members
 from cgroupkit.cli import printing
-from cgroupkit.cli.messages import say
+from cgroupkit.cli.messages import put, say
 from cgroupkit.cli.parsing import Parser
 from cgroupkit.errors import CgroupKitError
 from cgroupkit.hierarchy import Hierarchy, host
@@ -52,11 +52,11 @@ def main(args: argparse.Namespace) -> int:
         removed = not args.dry_run and error is None
         records.append({"name": left.name, "procs": left.procs, "removed": removed, "error": error})
         if not args.json and error is None:
-            print(_line(left, dry=args.dry_run))
+            put(_line(left, dry=args.dry_run))
     if args.json:
-        print(printing.dump(records))
+        put(printing.dump(records))
     elif not records:
-        print("nothing was left behind")
+        put("nothing was left behind")
     return status
 
 

@@ -15,6 +15,8 @@ from cgroupkit.sandbox import Sandbox
 if TYPE_CHECKING:
     import subprocess
 
+    from cgroupkit.sandbox.launch import Launch
+
 GRACE = 5.0
 """Seconds that the command has to end after a signal that we passed on to it."""
 
@@ -25,7 +27,7 @@ class InterruptedRunError(Exception):
     """A signal came before the command was started."""
 
     def __init__(self, number: int) -> None:
-        super().__init__(number)
+        super().__init__(f"{signal.Signals(number).name} came before the command was started")
         self.number = number
 
 
@@ -36,13 +38,14 @@ class Box(Sandbox):
     early: int | None = None
     """A signal that came before the process was there."""
 
-    def popen(self, *args: Any, **kwargs: Any) -> subprocess.Popen[Any]:
+    def _start(self, *args: Any, **kwargs: Any) -> Launch:
         if self.early is not None:
             raise InterruptedRunError(self.early)
-        self.process = super().popen(*args, **kwargs)
+        launch = super()._start(*args, **kwargs)
+        self.process = launch.process
         if self.early is not None:  # now there is somebody to pass it on to
             signal.raise_signal(self.early)
-        return self.process
+        return launch
 
 
 class Signals:
@@ -79,6 +82,8 @@ class Signals:
     def _arrived(self, number: int, frame: FrameType | None) -> None:
         process = self._box.process
         if process is None:
+            if self._box.early is not None:
+                raise InterruptedRunError(number)
             self._box.early = number
         elif number in _KEYS and _at_terminal():
             self._keys = [*self._keys[-2:], time.monotonic()]

@@ -10,8 +10,9 @@ import attrs
 
 from cgroupkit.cgroup import Cgroup
 from cgroupkit.cli import printing, target
-from cgroupkit.cli.messages import UsageError
+from cgroupkit.cli.messages import UsageError, put
 from cgroupkit.cli.parsing import Parser
+from cgroupkit.cli.show import frozen
 from cgroupkit.controllers import Cpu, CpuMax, Cpuset, Memory, Pids, peek
 from cgroupkit.errors import CgroupKitError, FileError
 from cgroupkit.stats import controller_of
@@ -27,6 +28,7 @@ class Entry:
     """The branches of the tree that are drawn before its name."""
     depth: int
     procs: list[int]
+    frozen: bool | None
     memory: int | None
     limits: dict[str, Any]
     """By v2 name, those that this machine knows; None is no limit."""
@@ -50,10 +52,10 @@ def main(args: argparse.Namespace) -> int:
     top = target.find(args.name)
     entries = _tree(top, depth, "", "", 0)
     if args.json:
-        print(printing.dump([_record(entry) for entry in entries]))
+        put(printing.dump([_record(entry) for entry in entries]))
         return 0
-    rows = [("CGROUP", "PROCS", "MEMORY", "LIMITS"), *(_row(entry, top) for entry in entries)]
-    print(printing.table(rows, right=(1, 2)))
+    rows = [("CGROUP", "PROCS", "STATE", "MEMORY", "LIMITS"), *(_row(entry, top) for entry in entries)]
+    put(printing.table(rows, right=(1, 3)))
     return 0
 
 
@@ -90,9 +92,12 @@ def _entry(cgroup: Cgroup, lead: str, depth: int) -> Entry | None:
         procs = []  # a threaded cgroup: its domain lists the processes
     memory = controller_of(cgroup, Memory)
     try:
-        return Entry(cgroup, lead, depth, procs, peek(memory, Memory.current), _limits(cgroup, memory))
+        used, limits = peek(memory, Memory.current), _limits(cgroup, memory)
     except FileError:
-        return None if not cgroup.exists() else Entry(cgroup, lead, depth, procs, None, {})
+        if not cgroup.exists():
+            return None
+        used, limits = None, {}
+    return Entry(cgroup, lead, depth, procs, frozen(cgroup), used, limits)
 
 
 def _limits(cgroup: Cgroup, memory: Memory | None) -> dict[str, Any]:
@@ -111,11 +116,12 @@ def _limits(cgroup: Cgroup, memory: Memory | None) -> dict[str, Any]:
     return found
 
 
-def _row(entry: Entry, top: Cgroup) -> tuple[str, str, str, str]:
+def _row(entry: Entry, top: Cgroup) -> tuple[str, ...]:
     path = entry.cgroup.name
     name = path if entry.cgroup is top else path.rpartition("/")[2]
     memory = printing.NONE if entry.memory is None else format_bytes(entry.memory)
-    return entry.lead + name, str(len(entry.procs)), memory, _limits_text(entry)
+    state = "FROZEN" if entry.frozen else ""
+    return entry.lead + name, str(len(entry.procs)), state, memory, _limits_text(entry)
 
 
 def _limits_text(entry: Entry) -> str:
@@ -141,6 +147,7 @@ def _record(entry: Entry) -> dict[str, Any]:
         "name": entry.cgroup.name,
         "depth": entry.depth,
         "cgroup.procs": entry.procs,
+        "frozen": entry.frozen,
         "memory.current": entry.memory,
         **entry.limits,
     }

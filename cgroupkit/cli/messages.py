@@ -1,4 +1,4 @@
-"""What is said on stderr, and the exit status that goes with an error."""
+"""What is said on stdout and stderr, and the exit status that goes with an error."""
 
 from __future__ import annotations
 
@@ -9,6 +9,20 @@ from cgroupkit.errors import CgroupKitError, InvalidValueError, RejectedError
 
 class UsageError(CgroupKitError, ValueError):
     """The command line itself cannot be meant."""
+
+
+class OutputError(CgroupKitError):
+    """Standard output cannot be written."""
+
+
+def put(text: str) -> None:
+    """Lines on stdout, at once."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"cannot write the output: {error.strerror}") from None
 
 
 def say(message: str) -> None:
@@ -22,7 +36,14 @@ def say(message: str) -> None:
         return  # nobody listens
 
 
-def failed(error: CgroupKitError) -> int:
+def told(error: BaseException) -> str:
+    """*error* in words: the system's own without their number."""
+    if isinstance(error, OSError) and not isinstance(error, CgroupKitError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
+
+
+def failed(error: CgroupKitError | OSError) -> int:
     """Say what went wrong; 2 where the user asked for what cannot be, 1 for all else."""
-    say(str(error))
+    say(told(error))
     return 2 if isinstance(error, (UsageError, InvalidValueError, RejectedError)) else 1

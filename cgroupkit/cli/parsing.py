@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from cgroupkit.cli.messages import UsageError
+from cgroupkit.cli.messages import UsageError, put
 
 
 class Parser(argparse.ArgumentParser):
@@ -28,10 +28,23 @@ class Parser(argparse.ArgumentParser):
     def parse(self, words: Sequence[str]) -> argparse.Namespace:
         return self.parse_args(list(words))
 
+    def print_help(self, file: Any = None) -> None:
+        put(self.format_help().rstrip())
+
     def error(self, message: str) -> NoReturn:
+        unknown = message.removeprefix("unrecognized arguments: ")
+        if unknown != message and unknown.startswith("-"):
+            message = f"there is no option {self._with_hint(unknown.split()[0].partition('=')[0])}"
         if message.endswith("expected one argument"):
             message += " (write --option=VALUE for a value that begins with -)"
         raise UsageError(f"{message}; `{self.prog} --help` explains the options")
+
+    def _with_hint(self, flag: str) -> str:
+        from difflib import get_close_matches  # noqa: PLC0415
+
+        known = [known[2:] for known in self._option_string_actions if known.startswith("--")]
+        near = get_close_matches(flag.lstrip("-"), known, 1)
+        return f"{flag}, did you mean --{near[0]}?" if near else flag
 
 
 def names(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:

@@ -11,14 +11,13 @@ import attrs
 
 from cgroupkit.cli import options
 from cgroupkit.cli.interrupts import Box, InterruptedRunError, Signals
-from cgroupkit.cli.messages import UsageError, say
+from cgroupkit.cli.messages import UsageError, say, told
 from cgroupkit.cli.parsing import Parser, seconds
 from cgroupkit.errors import (
     CgroupKitError,
-    InvalidValueError,
+    LaunchError,
     ProgramAccessError,
     ProgramNotFoundError,
-    RejectedError,
 )
 from cgroupkit.sandbox import Done, Verdict
 from cgroupkit.units import format_bytes
@@ -34,17 +33,21 @@ def arguments(parser: Parser, name: str) -> None:
         "--isolate",
         metavar="LIST",
         default="",
-        help="namespaces of its own (pid,ipc,uts,mnt,net,user,cgroup,time), or process or strict",
+        help="namespaces of its own (pid,ipc,uts,mnt,net,user,cgroup,time), or process or strict; "
+        "none of them, strict included, walls off files yet",
     )
     parser.add_argument("--hostname", metavar="NAME", help="its host name (with uts in --isolate)")
     parser.add_argument("--parent", metavar="PATH", help="the cgroup to create it in: /myapp")
     parser.add_argument("--stats", action="store_true", help="say on stderr what it used")
-    parser.add_argument("--report", metavar="FILE", help="write how it ended and what it used, as JSON")
+    parser.add_argument(
+        "--report", metavar="FILE", help="write how it ended and what it used as JSON; - is stdout"
+    )
     parser.add_argument("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     parser.description = (
         "Run a command under limits; when it ends, all that it left running is killed. The exit\n"
         "status is the command's, 128+N if signal N ended it, 124 if the time was up, 127 and 126 if\n"
-        "it was not found or is not executable, and 125 if the box could not be set up."
+        "it was not found or is not executable, and 125 for all that cgroupkit itself fails in: an\n"
+        "option that cannot be meant, a box that could not be set up."
     )
     parser.example("cgroupkit run --memory 200M --cpus 1.5 --timeout 30 -- python3 job.py")
     parser.parse = lambda words: _parse(parser, list(words))  # type: ignore[method-assign]
@@ -71,33 +74,43 @@ def main(args: argparse.Namespace) -> int:
     limits = options.given(args)
     timeout = None if args.timeout is None else seconds(args.timeout, "--timeout")
     box = Box(isolate=args.isolate, hostname=args.hostname, parent=args.parent, **limits)
+    try:
+        with Signals(box):
+            return _run(args, box, timeout)
+    except InterruptedRunError as interrupted:
+        return _SIGNAL + interrupted.number
+
+
+def _run(args: argparse.Namespace, box: Box, timeout: float | None) -> int:
     report = _open(args.report)
     started = time.monotonic()
     try:
-        with Signals(box), box:
+        with box:
             done = box.run(args.command, timeout=timeout)
-    except InterruptedRunError as interrupted:
-        return _SIGNAL + interrupted.number
-    except CgroupKitError as error:
+    except (CgroupKitError, OSError, InterruptedRunError) as error:
         status = _status_of(error)
-        _write(report, {"status": status, "error": str(error)})
-        say(str(error))
+        say(told(error))
+        _write(report, args.report, {"status": status, "error": told(error)})
         return status
     elapsed = time.monotonic() - started
     status = _exit_status(done)
     _explain(done, args.timeout)
     if args.stats:
         say(_summary(done, elapsed))
-    _write(report, _record(done, status, elapsed))
+    _write(report, args.report, _record(done, status, elapsed))
     return status
 
 
-def _status_of(error: CgroupKitError) -> int:
+def _status_of(error: Exception) -> int:
+    if isinstance(error, InterruptedRunError):
+        return _SIGNAL + error.number
     if isinstance(error, ProgramNotFoundError):
         return _NOT_FOUND
-    if isinstance(error, ProgramAccessError) or getattr(error, "errno", 0) == errno.ENOEXEC:
+    if isinstance(error, ProgramAccessError):
         return _NOT_EXECUTABLE
-    return 2 if isinstance(error, (InvalidValueError, RejectedError)) else _FAILED
+    if isinstance(error, LaunchError) and error.errno == errno.ENOEXEC:
+        return _NOT_EXECUTABLE
+    return _FAILED
 
 
 def _exit_status(done: Done) -> int:
@@ -112,23 +125,17 @@ def _explain(done: Done, timeout: str | None) -> None:
         say(done.reason)
     elif done.verdict is Verdict.TIMEOUT:
         say(f"{done.reason} (--timeout {timeout})")
-    refused = _refused_forks(done)
-    if refused and done.verdict is not Verdict.OK:
-        pids = done.usage.pids
-        limit = f" ({pids.max})" if pids and pids.max is not None else ""
-        times = "once" if refused == 1 else f"{refused} times"
-        say(f"out of processes: pids_limit{limit} was reached and fork refused {times}")
-
-
-def _refused_forks(done: Done) -> int:
     pids = done.usage.pids
-    return (pids.events.max or 0) if pids and pids.events else 0
+    if pids.events.max and done.verdict is not Verdict.OK:
+        limit = "" if pids.max is None else f" ({pids.max})"
+        times = "once" if pids.events.max == 1 else f"{pids.events.max} times"
+        say(f"out of processes: pids_limit{limit} was reached and fork refused {times}")
 
 
 def _summary(done: Done, elapsed: float) -> str:
     cpu, memory, pids, io = done.usage.cpu, done.usage.memory, done.usage.pids, done.usage.io
     parts = [f"exit status {_exit_status(done)} after {elapsed:.2f} s"]
-    if cpu and cpu.usage_usec is not None:
+    if cpu.usage_usec is not None:
         split = [
             f"{name} {value / 1e6:.2f} s"
             for name, value in [("user", cpu.user_usec), ("system", cpu.system_usec)]
@@ -137,10 +144,10 @@ def _summary(done: Done, elapsed: float) -> str:
         held = [f"throttled {cpu.throttled_usec / 1e6:.2f} s"] if cpu.throttled_usec else []
         inner = ", ".join(split + held)
         parts.append(f"cpu {cpu.usage_usec / 1e6:.2f} s" + (f" ({inner})" if inner else ""))
-    if memory and memory.peak is not None:
+    if memory.peak is not None:
         limit = f" of {format_bytes(memory.max)}" if memory.max is not None else ""
         parts.append(f"memory peak {format_bytes(memory.peak)}{limit}")
-    if pids and pids.peak is not None:
+    if pids.peak is not None:
         parts.append(f"tasks peak {pids.peak}" + (f" of {pids.max}" if pids.max is not None else ""))
     if io is not None:
         read, written = sum(d.rbytes for d in io.values()), sum(d.wbytes for d in io.values())
@@ -164,19 +171,20 @@ def _open(path: str | None) -> IO[str] | None:
     """Before the command runs: a report that cannot be written should not cost its work."""
     if path is None:
         return None
+    stdout = path == "-"
     try:
-        return open(path, "w", encoding="utf-8")
+        return open(1 if stdout else path, "w", encoding="utf-8", closefd=not stdout)
     except OSError as error:
         raise UsageError(f"--report {path}: cannot write it: {error.strerror}") from None
 
 
-def _write(file: IO[str] | None, record: dict[str, Any]) -> None:
+def _write(file: IO[str] | None, path: str, record: dict[str, Any]) -> None:
     if file is None:
         return
-    from cgroupkit.cli.printing import dump  # noqa: PLC0415  (json costs a millisecond)
-
     try:
+        from cgroupkit.cli.printing import dump  # noqa: PLC0415  (json costs a millisecond)
+
         with file:
             file.write(dump(record) + "\n")
     except OSError as error:
-        say(f"--report {file.name}: cannot write it: {error.strerror}")
+        say(f"--report {path}: cannot write it: {error.strerror}")

@@ -10,6 +10,7 @@ import attrs
 
 from cgroupkit.cgroup import Cgroup
 from cgroupkit.cli import printing, target
+from cgroupkit.cli.messages import put
 from cgroupkit.cli.parsing import Parser
 from cgroupkit.controllers import CONTROLLERS, Controller, Reading, described
 from cgroupkit.errors import FileError, NotFoundError, UnsupportedError
@@ -45,8 +46,16 @@ def main(args: argparse.Namespace) -> int:
     found = {name: list(items(cgroup, controller)) for name, controller in controllers(cgroup).items()}
     if not cgroup.exists():
         raise NotFoundError(2, f"cgroup {cgroup.name} was removed meanwhile", cgroup.name)
-    print(_json(cgroup, found) if args.json else _text(cgroup, found))
+    put(_json(cgroup, found) if args.json else _text(cgroup, found))
     return 0
+
+
+def frozen(cgroup: Cgroup) -> bool | None:
+    """Whether it is, by whichever of v1's freezer and v2's cgroup.freeze is in force; None: unknown."""
+    try:
+        return cgroup.frozen
+    except (UnsupportedError, FileError):
+        return None
 
 
 def controllers(cgroup: Cgroup) -> dict[str, Controller]:
@@ -93,6 +102,7 @@ def _json(cgroup: Cgroup, found: Mapping[str, list[Item]]) -> str:
     return printing.dump(
         {
             "name": cgroup.name,
+            "frozen": frozen(cgroup),
             "paths": {str(b.hierarchy.mount): b.path for b in cgroup.branches},
             "versions": {name: cgroup.controller(name).version for name in found},
             "values": {item.name: item.value for item in every},
@@ -102,7 +112,9 @@ def _json(cgroup: Cgroup, found: Mapping[str, list[Item]]) -> str:
 
 
 def _text(cgroup: Cgroup, found: Mapping[str, list[Item]]) -> str:
-    blocks = [printing.clean(cgroup.name)]
+    state = frozen(cgroup)
+    shown = "" if state is None else f"\nfrozen   {'yes' if state else 'no'}"
+    blocks = [printing.clean(cgroup.name) + shown]
     for name, group in found.items():
         if not group:
             continue

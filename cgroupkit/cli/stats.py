@@ -14,6 +14,7 @@ import attrs
 from cgroupkit import systemd
 from cgroupkit.cgroup import Cgroup
 from cgroupkit.cli import printing, target
+from cgroupkit.cli.messages import put
 from cgroupkit.cli.parsing import Parser, names, seconds
 from cgroupkit.errors import CgroupKitError, NotFoundError
 from cgroupkit.stats import Stats
@@ -53,8 +54,9 @@ def arguments(parser: Parser, name: str) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON array a reading, each on a line")
     names(parser, optional=True)
     parser.description = (
-        "What cgroups use, in the columns of docker stats. Without a name: those with processes\n"
-        "below the place where you create cgroups, or if there is none, below the root."
+        "What cgroups use, in the columns of docker stats. Without a name: one row for each top-level\n"
+        "cgroup of the place where you create them, children counted; if nothing runs there, of the\n"
+        "root. Empty ones are left out."
     )
     parser.example("cgroupkit stats", "cgroupkit stats --no-stream --json /system.slice | jq .")
 
@@ -106,9 +108,8 @@ class _Watched:
         return [self._row(cgroup, before.get(cgroup), stats) for cgroup, stats in now.items()]
 
     def _row(self, cgroup: Cgroup, before: Stats | None, now: Stats) -> Row:
-        own = now.memory.max if now.memory else None
-        limits = [limit for limit in (own, self._machine) if limit is not None]
-        limit = min(limits) if limits and now.memory else None
+        limits = [limit for limit in (now.memory.max, self._machine) if limit is not None]
+        limit = min(limits) if limits and now.memory.current is not None else None
         percent = None if before is None else now.cpu_percent(before)
         share = now.memory_percent(limit) if limit else None
         return Row(
@@ -119,7 +120,7 @@ class _Watched:
             memory_percent=None if share is None else round(share, 2),
             block_read_bytes=None if now.io is None else sum(d.rbytes for d in now.io.values()),
             block_written_bytes=None if now.io is None else sum(d.wbytes for d in now.io.values()),
-            pids=now.pids.current if now.pids else None,
+            pids=now.pids.current,
             stats=now,
         )
 
@@ -149,12 +150,11 @@ def _print(watched: _Watched, interval: float, *, once: bool, as_json: bool) -> 
         now = watched.sample()
         rows = watched.rows(before, now)
         if as_json:
-            print(printing.dump(rows, indent=None))
+            put(printing.dump(rows, indent=None))
         else:
-            print(printing.table([_COLUMNS, *map(_cells, rows)]))
+            put(printing.table([_COLUMNS, *map(_cells, rows)]))
         if once:
             return 0
-        sys.stdout.flush()
         before = now
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self, Unpack
 
@@ -12,17 +15,19 @@ import attrs
 
 from cgroupkit import delegation, tree
 from cgroupkit.cgroup import Cgroup
-from cgroupkit.errors import CgroupKitError, InvalidValueError
+from cgroupkit.errors import InvalidValueError
 from cgroupkit.resources import Options, Resources, apply
 from cgroupkit.sandbox import leftovers
 from cgroupkit.sandbox.isolation import Isolate, isolation
-from cgroupkit.sandbox.launch import launcher_path, popen
+from cgroupkit.sandbox.launch import Launch, launcher_path, start
 from cgroupkit.sandbox.outcome import Done, Verdict
 from cgroupkit.sandbox.usage import Meter
 from cgroupkit.stats import Stats
-from cgroupkit.tree import Branch
 
 Argv = Sequence[str | bytes | os.PathLike[str]]
+
+_PATIENCE = 5.0
+"""Seconds that the supervisor may take to end when all inside are dead."""
 
 _swept: set[int] = set()
 
@@ -55,12 +60,18 @@ class Sandbox:
             raise InvalidValueError(
                 f"hostname={hostname!r} needs a host name of its own: add uts to isolate"
             )
+        if hostname is not None and not re.fullmatch(r"[\x21-\x7e]{1,64}", hostname):
+            raise InvalidValueError(
+                f"hostname={hostname!r} is not valid: give 1 to 64 printable ASCII characters"
+            )
         self._hostname = hostname
         self._parent = parent
         self._cgroup: Cgroup | None = None
+        self._owner = 0
         self._options: list[str] = []
         self._runs = 0
-        self._swap_wanted = self._resources.memory_swap is not None
+        self._swap_wanted = False
+        self._frozen = False
 
     def __repr__(self) -> str:
         state = self._cgroup.name if self._cgroup else "not entered"
@@ -71,29 +82,25 @@ class Sandbox:
     def __enter__(self) -> Self:
         if self._cgroup is not None:
             raise InvalidValueError("this Sandbox is entered already; make another one")
+        self._owner = os.getpid()
+        self._runs = 0
+        self._frozen = False
+        self._swap_wanted = self._resources.memory_swap is not None
         place = delegation.place(self._parent)
-        if os.getpid() not in _swept:
-            _swept.add(os.getpid())
+        if self._owner not in _swept:
+            _swept.add(self._owner)
             leftovers.sweep(place.paths)
-        name = leftovers.new_name()
-        branches = tuple(
-            branch
-            for hierarchy, path in place.paths.items()
-            if (branch := Branch.find(hierarchy, f"{path.rstrip('/')}/{name}"))
-        )
-        made = tree.make(branches)
-        cgroup = Cgroup.at(branches)
+        cgroup = self._cgroup = Cgroup.at(leftovers.new_box(place.paths))
         try:
+            tree.make(cgroup.branches)
             apply(cgroup, self._without_swap(cgroup, self._resources), fresh=True)
             _end_as_one(cgroup)
         except BaseException:
-            tree.unmake(made)
+            self.close()
             raise
-        self._cgroup = cgroup
-        self._runs = 0
         self._options = [
-            f"--owner={os.getpid()}",
-            *(f"--v{branch.version}={branch.directory}" for branch in branches),
+            f"--owner={self._owner}",
+            *(f"--v{branch.version}={branch.directory}" for branch in cgroup.branches),
             *self._isolation.options(self._hostname),
         ]
         return self
@@ -107,14 +114,22 @@ class Sandbox:
         self.close()
 
     def close(self) -> None:
-        """End every process of the box and remove its cgroups; nothing to do when it is closed."""
-        cgroup, self._cgroup = self._cgroup, None
+        """End every process of the box and remove its cgroups; nothing to do when it is closed.
+
+        If that fails (:class:`KillTimeoutError`), it can be called again. In a fork of the process
+        that entered the box it does nothing: the box is not the fork's.
+        """
+        cgroup = self._cgroup
         if cgroup is None:
             return
-        try:
-            tree.remove(cgroup.branches)
-        except CgroupKitError:
-            leftovers.end(cgroup.branches)
+        if os.getpid() == self._owner:
+            try:
+                leftovers.end(cgroup.branches)
+            except KeyboardInterrupt:  # first things first
+                leftovers.end(cgroup.branches)
+                self._cgroup = None
+                raise
+        self._cgroup = None
 
     @property
     def cgroup(self) -> Cgroup:
@@ -147,10 +162,23 @@ class Sandbox:
         program ends. Raises :class:`ProgramNotFoundError` (a FileNotFoundError),
         :class:`ProgramAccessError` (a PermissionError) or :class:`LaunchError`.
         """
+        launch = self._start(args, pass_fds, kwargs)
+        try:
+            launch.confirm(wait=True)
+        except BaseException:
+            launch.abandon()
+            raise
+        launch.close()
+        return launch.process
+
+    def _start(self, args: Argv, pass_fds: Sequence[int], kwargs: dict[str, Any]) -> Launch:
         self.cgroup  # noqa: B018
+        if self._frozen:
+            raise InvalidValueError("nothing can start in a frozen box: thaw() it first")
+        command = _command(args)
         _refuse(kwargs)
         self._runs += 1
-        return popen(self._options, _command(args), tuple(pass_fds), **kwargs)
+        return start(self._options, command, tuple(pass_fds), **kwargs)
 
     def run(
         self,
@@ -160,6 +188,7 @@ class Sandbox:
         capture_output: bool = False,
         timeout: float | None = None,
         check: bool = False,
+        pass_fds: Sequence[int] = (),
         **kwargs: Any,
     ) -> Done:
         """Run *args* in the box and wait, as ``subprocess.run`` does, with its arguments.
@@ -176,15 +205,20 @@ class Sandbox:
             if kwargs.get("stdout") is not None or kwargs.get("stderr") is not None:
                 raise InvalidValueError("capture_output excludes stdout and stderr")
             kwargs["stdout"] = kwargs["stderr"] = subprocess.PIPE
-        if timeout is not None and not timeout >= 0:
-            raise InvalidValueError(f"timeout={timeout!r} is not valid: give seconds, 0 or more")
+        timeout = _seconds(timeout)
         with Meter(self.cgroup, fresh=self._runs == 0) as meter:
-            process = self.popen(args, **kwargs)
-            with process:
-                stdout, stderr, late = self._communicate(process, input, timeout)
+            launch = self._start(args, pass_fds, kwargs)
+            try:
+                stdout, stderr, late = self._communicate(launch.process, input, timeout)
+                launch.confirm(wait=False)
+            except BaseException:
+                launch.abandon()
+                raise
+            launch.close()
             usage = meter.read()
-        verdict = _verdict(process.returncode, usage, late=late)
-        done = Done(args, process.returncode, stdout, stderr, verdict, usage)
+        returncode = launch.process.returncode
+        verdict = _verdict(returncode, usage, late=late)
+        done = Done(args, returncode, stdout, stderr, verdict, usage)
         if check:
             done.check_returncode()
         return done
@@ -196,17 +230,10 @@ class Sandbox:
         try:
             return *process.communicate(data, timeout), False
         except subprocess.TimeoutExpired:
-            self._kill_for(process)
-            return *process.communicate(), True
-        except BaseException:
-            self._kill_for(process)
-            raise
-
-    def _kill_for(self, process: subprocess.Popen[Any]) -> None:
-        try:
             self.kill()
-        except CgroupKitError:
-            process.kill()
+            return *_last_output(process), True
+        except BaseException:
+            self.kill()
             raise
 
     # The box while it runs
@@ -221,14 +248,18 @@ class Sandbox:
     def freeze(self, timeout: float = 5) -> None:
         """Stop every process where it is; as :meth:`Cgroup.freeze`."""
         self.cgroup.freeze(timeout)
+        self._frozen = True
 
     def thaw(self) -> None:
         """Let the processes run again."""
         self.cgroup.thaw()
+        self._frozen = False
 
     def kill(self, timeout: float = 10) -> None:
-        """SIGKILL every process of the box; as :meth:`Cgroup.kill`."""
+        """SIGKILL every process of the box; as :meth:`Cgroup.kill`. It can be used again."""
         self.cgroup.kill(timeout)
+        if self._frozen:
+            self.thaw()
 
     def stats(self) -> Stats:
         """What is known of the box now; as :meth:`Cgroup.stats`."""
@@ -236,7 +267,7 @@ class Sandbox:
 
     def _without_swap(self, cgroup: Cgroup, wanted: Resources) -> Resources:
         """The same limit on memory and on memory plus swap, unless swap was asked for."""
-        if wanted.memory is None or wanted.memory_swap is not None or self._swap_wanted:
+        if not isinstance(wanted.memory, int) or wanted.memory_swap is not None or self._swap_wanted:
             return wanted
         memory = cgroup.memory
         if not memory.has("memory.swap.max" if memory.version == 2 else "memory.memsw.limit_in_bytes"):
@@ -250,11 +281,39 @@ def _end_as_one(cgroup: Cgroup) -> None:
         cgroup.memory.oom_group = True
 
 
+def _last_output(process: subprocess.Popen[Any]) -> tuple[Any, Any]:
+    """What was written before the box was killed, and in any case an end.
+
+    Without isolation a program may have stopped the supervisor, which goes on then; a root
+    program may have left its cgroups and hold the pipes open, which are closed in the end.
+    """
+    process.send_signal(signal.SIGCONT)
+    for _ in range(2):
+        try:
+            return process.communicate(timeout=_PATIENCE)
+        except subprocess.TimeoutExpired as expired:
+            process.kill()
+            so_far = (expired.output, expired.stderr)
+    process.wait()
+    for stream in (process.stdin, process.stdout, process.stderr):
+        if stream:
+            stream.close()
+    return _decoded(so_far[0], process.stdout), _decoded(so_far[1], process.stderr)
+
+
+def _decoded(output: bytes | None, stream: Any) -> Any:
+    """TimeoutExpired has bytes, whatever the stream's mode."""
+    if stream is None or output is None:
+        return None if stream is None else "" if hasattr(stream, "encoding") else b""
+    if not hasattr(stream, "encoding"):
+        return output
+    return output.decode(stream.encoding, stream.errors).replace("\r\n", "\n").replace("\r", "\n")
+
+
 def _verdict(returncode: int, usage: Stats, *, late: bool) -> Verdict:
     if late:
         return Verdict.TIMEOUT
-    events = usage.memory.events if usage.memory else None
-    if events and events.oom_kill:
+    if usage.memory.events.oom_kill:
         return Verdict.OOM
     if returncode < 0:
         return Verdict.SIGNAL
@@ -282,9 +341,18 @@ _UNFIT = {
 }
 
 
-def _refuse(kwargs: Mapping[str, Any]) -> None:
+def _refuse(kwargs: dict[str, Any]) -> None:
     for name, why in _UNFIT.items():
-        if kwargs.get(name) not in (None, False):
+        value = kwargs.pop(name, None)
+        if value is not None and value is not False:
             raise InvalidValueError(f"{name} does not work in a box: {why}")
     if kwargs.get("close_fds") is False:
         raise InvalidValueError("close_fds=False does not work in a box: name them in pass_fds")
+
+
+def _seconds(timeout: float | None) -> float | None:
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout >= 0:
+        raise InvalidValueError(f"timeout={timeout!r} is not valid: give seconds, 0 or more")
+    return timeout if timeout < threading.TIMEOUT_MAX else None

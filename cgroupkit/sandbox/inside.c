@@ -25,6 +25,18 @@ struct interface_flags {
     char unused[22];
 };
 
+/* A child that was born in v2 says that it lives. */
+static void join_v2(const struct plan *plan, const struct passage *passage)
+{
+    if (passage->born[1] >= 0)
+        sys_write(passage->born[1], "", 1);
+    if (passage->procs < 0)
+        return;
+    long written = sys_write(passage->procs, "0", 1);
+    if (written < 0)
+        fail(plan, STAGE_JOIN_V2, 0, written);
+}
+
 static void join_v1(const struct plan *plan, const struct passage *passage)
 {
     for (unsigned i = 0; i < plan->v1_count; i++) {
@@ -64,6 +76,15 @@ static void map_user(const struct plan *plan, const struct passage *passage)
         error = write_id_map("/proc/self/gid_map", passage->gid);
     if (error)
         fail(plan, STAGE_USER_MAP, 0, error);
+}
+
+/* In a user namespace of its own making a program would have all capabilities
+ * again, and could mount cgroups, whose files are still its user's. */
+static void forbid_user_namespaces(const struct plan *plan)
+{
+    long error = write_file("/proc/sys/user/max_user_namespaces", "0", 1);
+    if (error)
+        fail(plan, STAGE_USER_LIMIT, 0, error);
 }
 
 static void raise_loopback(const struct plan *plan)
@@ -177,12 +198,17 @@ void enter_box(const struct plan *plan, const struct passage *passage)
     uint64_t namespaces = plan->namespaces;
     long error;
 
+    bool joined_late = plan->v1_count || passage->procs >= 0;
+
+    join_v2(plan, passage);
     join_v1(plan, passage);
     if (passage->unshare_time && (error = sys_unshare(CLONE_NEWTIME)))
         fail(plan, STAGE_TIME_NAMESPACE, 0, error);
     if (namespaces & CLONE_NEWUSER)
         map_user(plan, passage);
-    if (namespaces & CLONE_NEWCGROUP && plan->v1_count && (error = sys_unshare(CLONE_NEWCGROUP)))
+    if (plan->no_user_namespaces)
+        forbid_user_namespaces(plan);
+    if (namespaces & CLONE_NEWCGROUP && joined_late && (error = sys_unshare(CLONE_NEWCGROUP)))
         fail(plan, STAGE_CGROUP_NAMESPACE, 0, error);
     if (namespaces & CLONE_NEWNET)
         raise_loopback(plan);

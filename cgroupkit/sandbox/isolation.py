@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import attrs
 
-from cgroupkit.hierarchy import host
+from cgroupkit.hierarchy import cgroup_mounts
 from cgroupkit.resources import unknown_option
 from cgroupkit.units import invalid
 
@@ -22,8 +22,12 @@ class Isolation:
 
     namespaces: frozenset[str] = frozenset()
     no_new_privs: bool = False
+    new_session: bool = False
+    """Away from the caller's process group and terminal, which reach across a pid namespace."""
     drop_caps: bool = False
-    hide_cgroups: bool = False
+    no_user_namespaces: bool = False
+    hide_machine: bool = False
+    """Cgroups hidden; settings of the machine read-only."""
 
     def options(self, hostname: str | None) -> list[str]:
         """As launcher options."""
@@ -32,11 +36,15 @@ class Isolation:
             found.append(f"--ns={','.join(n for n in NAMESPACES if n in self.namespaces)}")
         if {"pid", "mnt"} <= self.namespaces:
             found.append("--proc")
-        if self.hide_cgroups:
-            found += [f"--hide={mount}" for mount in _cgroup_mounts()]
+        if self.hide_machine:
             found += [f"--ro={path}" for path in _MACHINE_SETTINGS]
+            found += [f"--hide={mount}" for mount in _outermost(cgroup_mounts())]
         if hostname is not None:
             found.append(f"--hostname={hostname}")
+        if self.new_session:
+            found.append("--new-session")
+        if self.no_user_namespaces:
+            found.append("--no-user-namespaces")
         if self.drop_caps:
             found.append("--drop-caps")
         if self.no_new_privs:
@@ -45,14 +53,30 @@ class Isolation:
 
 
 #: Files by which root, even without capabilities, could reach the whole machine.
-_MACHINE_SETTINGS = ("/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs")
+_MACHINE_SETTINGS = (
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+    "/proc/irq",
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/mtrr",
+    "/proc/acpi",
+    "/sys",
+)
 
 PRESETS = {
     "process": Isolation(
-        namespaces=frozenset({"pid", "ipc", "uts", "cgroup", "mnt"}), no_new_privs=True
+        namespaces=frozenset({"pid", "ipc", "uts", "cgroup", "mnt"}),
+        no_new_privs=True,
+        new_session=True,
     ),
     "strict": Isolation(
-        namespaces=frozenset(NAMESPACES), no_new_privs=True, drop_caps=True, hide_cgroups=True
+        namespaces=frozenset(NAMESPACES),
+        no_new_privs=True,
+        new_session=True,
+        drop_caps=True,
+        no_user_namespaces=True,
+        hide_machine=True,
     ),
 }
 
@@ -70,12 +94,10 @@ def isolation(isolate: Isolate) -> Isolation:
         if name in PRESETS:
             raise invalid("isolate", isolate, f"the preset {name!r} stands alone")
         if name not in NAMESPACES:
-            raise unknown_option(f"isolate={name}", [f"isolate={n}" for n in (*NAMESPACES, *PRESETS)])
+            raise unknown_option(name, (*NAMESPACES, *PRESETS), "isolate=")
     return Isolation(namespaces=frozenset(wanted))
 
 
-def _cgroup_mounts() -> list[str]:
-    """The directories that hide every cgroup mount when covered: the outermost ones."""
-    mounts = sorted({h.mount for h in host().hierarchies})
-    outer = {m.rsplit("/", 1)[0] if m.startswith("/sys/fs/cgroup/") else m for m in mounts}
-    return sorted(outer)
+def _outermost(mounts: Iterable[str]) -> list[str]:
+    """Directories that hide all of *mounts* when they are covered."""
+    return sorted({"/sys/fs/cgroup" if m.startswith("/sys/fs/cgroup/") else m for m in mounts})

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import struct
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -20,8 +22,8 @@ _STAGES = {
     2: ("watching the caller", "the process that owns the box has ended"),
     3: ("keeping a descriptor open", "is every number in pass_fds an open descriptor?"),
     4: ("preparing to supervise", ""),
-    5: ("opening the v2 cgroup", "was the box removed by somebody else?"),
-    6: ("opening a v1 cgroup", "was the box removed by somebody else?"),
+    5: ("opening the v2 cgroup", "ENOENT: the box was removed by somebody else"),
+    6: ("opening a v1 cgroup", "ENOENT: the box was removed by somebody else"),
     7: (
         "creating the process in the box",
         "EAGAIN: pids_limit leaves no room; EPERM: these namespaces need root, or user too; ENOSPC: "
@@ -47,6 +49,8 @@ _STAGES = {
     20: ("setting no_new_privs", ""),
     21: ("closing descriptors", ""),
     22: ("starting the init of the box", "EAGAIN: pids_limit leaves no room; the init takes one"),
+    24: ("joining the v2 cgroup", "ENODEV: the box was removed by somebody else"),
+    25: ("forbidding user namespaces inside", ""),
 }
 _EXEC = 23
 
@@ -68,33 +72,71 @@ def launcher_path() -> str:
     return path
 
 
-def popen(
+class Launch:
+    """A launcher at work: the process, and the pipe on which it reports that it failed."""
+
+    def __init__(self, process: subprocess.Popen[Any], report: int, program: Any) -> None:
+        self.process = process
+        self._report = report
+        self._program = program
+
+    def confirm(self, *, wait: bool) -> None:
+        """Raise why the program could not be run, if so; *wait* until that is known."""
+        if not wait:
+            os.set_blocking(self._report, False)
+        try:
+            failure = os.read(self._report, _REPORT.size)
+        except BlockingIOError:
+            return
+        if len(failure) == _REPORT.size:
+            stage, index, number = _REPORT.unpack(failure)
+            raise _error(stage, index, number, self._program)
+
+    def abandon(self) -> None:
+        """End the launcher, and with it the program; close what is open."""
+        self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if stream:
+                with suppress(OSError):  # unwritten input
+                    stream.close()
+        self.close()
+
+    def close(self) -> None:
+        fd, self._report = self._report, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+def start(
     options: Sequence[str], command: Sequence[Any], pass_fds: Sequence[int], **kwargs: Any
-) -> subprocess.Popen[Any]:
-    """Popen the launcher on *command* and wait until the program runs, or raise why it does not."""
-    report, status = os.pipe2(os.O_CLOEXEC)
+) -> Launch:
+    """Popen the launcher on *command*."""
+    launcher = launcher_path()
+    report, status = _pipe()
     try:
         keep = [f"--keep={fd}" for fd in pass_fds]
-        argv = [launcher_path(), *options, f"--status={status}", *keep, "--", *command]
-        try:
-            process = subprocess.Popen(argv, pass_fds=(*pass_fds, status), **kwargs)
-        finally:
-            os.close(status)
-        failure = os.read(report, _REPORT.size)
-        if len(failure) == _REPORT.size:
-            _give_up(process)
-            stage, index, number = _REPORT.unpack(failure)
-            raise _error(stage, index, number, command[0])
-        return process
-    finally:
+        argv = [launcher, f"--status={status}", *options, *keep, "--", *command]
+        process = subprocess.Popen(argv, pass_fds=(*pass_fds, status), **kwargs)
+    except BaseException:
         os.close(report)
+        raise
+    finally:
+        os.close(status)
+    return Launch(process, report, command[0])
 
 
-def _give_up(process: subprocess.Popen[Any]) -> None:
-    process.wait()
-    for stream in (process.stdin, process.stdout, process.stderr):
-        if stream:
-            stream.close()
+def _pipe() -> tuple[int, int]:
+    """A pipe that does not take the numbers 0 to 2, which may be free in a daemon."""
+    ends = os.pipe2(os.O_CLOEXEC)
+    if min(ends) > 2:
+        return ends
+    try:
+        reader = fcntl.fcntl(ends[0], fcntl.F_DUPFD_CLOEXEC, 3)
+        return reader, fcntl.fcntl(ends[1], fcntl.F_DUPFD_CLOEXEC, 3)
+    finally:
+        for end in ends:
+            os.close(end)
 
 
 def _error(stage: int, index: int, number: int, program: Any) -> LaunchError:

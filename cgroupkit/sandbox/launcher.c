@@ -77,15 +77,14 @@ static void check_kept(const struct plan *plan)
             fail(plan, STAGE_KEEP_FD, i, flags);
 }
 
-static int open_tasks(const char *cgroup)
+static int open_members(const char *cgroup, const char *name)
 {
     char path[PATH_SIZE];
-    static const char name[] = "/tasks";
-    size_t length = text_length(cgroup);
-    if (length + sizeof name > sizeof path)
+    size_t length = text_length(cgroup), rest = text_length(name) + 1;
+    if (length + rest > sizeof path)
         return -ENAMETOOLONG;
     memcpy(path, cgroup, length);
-    memcpy(path + length, name, sizeof name);
+    memcpy(path + length, name, rest);
     return (int)sys_open(path, O_WRONLY);
 }
 
@@ -98,7 +97,7 @@ static void open_cgroups(struct supervisor *self)
             fail(plan, STAGE_OPEN_V2, 0, self->v2);
     }
     for (unsigned i = 0; i < plan->v1_count; i++) {
-        int fd = open_tasks(plan->v1[i]);
+        int fd = open_members(plan->v1[i], "/tasks");
         if (fd < 0)
             fail(plan, STAGE_OPEN_V1, i, fd);
         self->passage.tasks[i] = fd;
@@ -108,13 +107,15 @@ static void open_cgroups(struct supervisor *self)
 static void prepare_passage(struct supervisor *self)
 {
     struct passage *passage = &self->passage;
-    if (self->plan->namespaces & CLONE_NEWPID) {
-        long error = sys_pipe(passage->exit_pipe);
-        if (error)
-            fail(self->plan, STAGE_SUPERVISE, 0, error);
-    } else {
+    long error = 0;
+    if (self->plan->namespaces & CLONE_NEWPID)
+        error = sys_pipe(passage->exit_pipe);
+    else
         passage->supervisor = sys_getpid();
-    }
+    if (!error && self->plan->v2)
+        error = sys_pipe(passage->born);
+    if (error)
+        fail(self->plan, STAGE_SUPERVISE, 0, error);
     if (self->plan->namespaces & CLONE_NEWUSER) {
         passage->uid = sys_geteuid();
         passage->gid = sys_getegid();
@@ -146,7 +147,7 @@ static long clone_child(struct supervisor *self, uint64_t flags)
         .pidfd = (uintptr_t)&self->child_fd,
         .exit_signal = SIGCHLD,
     };
-    if (self->plan->v2) {
+    if (self->plan->v2 && self->passage.procs < 0) {
         request.flags |= CLONE_INTO_CGROUP;
         request.cgroup = (uint64_t)self->v2;
     }
@@ -159,7 +160,7 @@ static void start_child(struct supervisor *self)
     uint64_t flags = plan->namespaces;
     /* A cgroup namespace has its root where its maker is: v1 must be joined
      * first. In v2 the child is born where it belongs. */
-    if (plan->v1_count)
+    if (plan->v1_count || self->passage.procs >= 0)
         flags &= ~(uint64_t)CLONE_NEWCGROUP;
     long pid = clone_child(self, flags);
     /* Some kernels before 6.3 know time namespaces but not in clone3. What
@@ -173,6 +174,46 @@ static void start_child(struct supervisor *self)
     if (pid < 0)
         fail(plan, STAGE_CLONE, 0, pid);
     self->child = (int)pid;
+}
+
+_Noreturn static void end_for_owner(const struct supervisor *self)
+{
+    struct pollfd child = {self->child_fd, POLLIN, 0};
+    sys_pidfd_send_signal(self->child_fd, SIGKILL);
+    kill_box(self->plan);
+    sys_poll(&child, 1, 2000);
+    sys_wait(self->child, NULL, WNOHANG);
+    remove_box(self->plan);
+    sys_exit(EXIT_LAUNCHER_FAILED);
+}
+
+/* Since cgroup.kill counts its uses (seen on 6.18), a child is killed at its
+ * birth in another cgroup than its parent's if the two were not killed equally
+ * often. Such a child never gets to say that it lives; it is made once more,
+ * outside, and joins as its first act. */
+static void start_child_alive(struct supervisor *self)
+{
+    struct passage *passage = &self->passage;
+    char byte;
+
+    start_child(self);
+    if (!self->plan->v2)
+        return;
+    sys_close(passage->born[1]);
+    passage->born[1] = -1;
+    struct pollfd watched[] = {{passage->born[0], POLLIN, 0}, {self->owner, POLLIN, 0}};
+    while (!watched[0].revents && !watched[1].revents)
+        sys_poll(watched, 2, -1);
+    if (!watched[0].revents)
+        end_for_owner(self);
+    if (sys_read(passage->born[0], &byte, 1) == 1)
+        return;
+    sys_wait(self->child, NULL, 0);
+    sys_close(self->child_fd);
+    passage->procs = open_members(self->plan->v2, "/cgroup.procs");
+    if (passage->procs < 0)
+        fail(self->plan, STAGE_OPEN_V2, 0, passage->procs);
+    start_child(self);
 }
 
 static unsigned add_open(int *fds, unsigned count, int fd)
@@ -205,17 +246,6 @@ static void forward_signals(const struct supervisor *self)
     while (sys_read(self->signals, &info, sizeof info) == sizeof info)
         if (info.ssi_code <= 0 || self->plan->new_session)
             sys_pidfd_send_signal(self->child_fd, (int)info.ssi_signo);
-}
-
-_Noreturn static void end_for_owner(const struct supervisor *self)
-{
-    struct pollfd child = {self->child_fd, POLLIN, 0};
-    sys_pidfd_send_signal(self->child_fd, SIGKILL);
-    kill_box(self->plan);
-    sys_poll(&child, 1, 2000);
-    sys_wait(self->child, NULL, WNOHANG);
-    remove_box(self->plan);
-    sys_exit(EXIT_LAUNCHER_FAILED);
 }
 
 /* The program's wait status. If init could not tell, it was itself killed or
@@ -326,7 +356,13 @@ _Noreturn static void print_version(void)
 _Noreturn static void launch(char **argv, char **environment)
 {
     static struct plan plan;
-    struct supervisor self = {.plan = &plan, .v2 = -1, .owner = -1, .child_fd = -1};
+    struct supervisor self = {
+        .plan = &plan,
+        .passage = {.procs = -1, .born = {-1, -1}},
+        .v2 = -1,
+        .owner = -1,
+        .child_fd = -1,
+    };
 
     plan.environment = environment;
     parse_options(&plan, argv);
@@ -340,7 +376,7 @@ _Noreturn static void launch(char **argv, char **environment)
         hold(&self);
     open_cgroups(&self);
     prepare_passage(&self);
-    start_child(&self);
+    start_child_alive(&self);
     keep_only_own(&self);
     int status = supervise(&self);
     leave_watcher(&self);

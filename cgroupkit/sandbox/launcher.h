@@ -38,6 +38,8 @@ enum stage {
     STAGE_DESCRIPTORS = 21,   /* marking what is not kept close-on-exec */
     STAGE_INIT = 22,          /* PID 1 of the box could not start the program */
     STAGE_EXEC = 23,
+    STAGE_JOIN_V2 = 24,       /* only where the kernel killed the child at its birth */
+    STAGE_USER_LIMIT = 25,    /* forbidding user namespaces inside */
 };
 
 /* What is written to --status when the program was not run. */
@@ -75,6 +77,7 @@ struct plan {
     bool new_session;
     bool no_new_privs;
     bool drop_capabilities;
+    bool no_user_namespaces;
 
     int owner;  /* a pid, 0 for none */
     int status; /* a descriptor, -1 for none */
@@ -88,6 +91,8 @@ struct plan {
 /* What the supervisor opened or looked up for the child beforehand. */
 struct passage {
     int tasks[MAX_V1];
+    int procs;              /* v2's, for a child that could not be born inside; or -1 */
+    int born[2];            /* tells the supervisor that a child born in v2 is alive */
     int supervisor; /* pid */
     int exit_pipe[2]; /* the program's wait status, from the box's init to the supervisor */
     unsigned uid, gid;

@@ -14,14 +14,19 @@ from cgroupkit.tree import Branch
 
 Branches = tuple[Branch, ...]
 
-_NAME = re.compile(r"box-(\d+)-([0-9a-f]+)-([0-9a-f]+)-\d+")
+_NAME = re.compile(r"box-(\d+)-([0-9a-f]+)-([0-9a-f.]+)-\d+")
 _serial = itertools.count()
 
 
-def new_name() -> str:
-    """``box-PID-START-NAMESPACE-N``: its owner, told for certain even after pids were reused."""
+def new_box(place: Mapping[Hierarchy, str]) -> Branches:
+    """A name of our own below *place*: ``box-PID-START-NAMESPACES-N``.
+
+    It tells the owner for certain, even after pids were reused.
+    """
     pid = os.getpid()
-    return f"box-{pid}-{_started(pid):x}-{_pid_namespace():x}-{next(_serial)}"
+    name = f"box-{pid}-{_started(pid):x}-{_namespaces()}-{next(_serial)}"
+    found = (Branch.find(h, f"{path.rstrip('/')}/{name}") for h, path in place.items())
+    return tuple(branch for branch in found if branch)
 
 
 def _started(pid: int) -> int | None:
@@ -33,17 +38,24 @@ def _started(pid: int) -> int | None:
         return None
 
 
-def _pid_namespace() -> int:
-    return os.stat("/proc/self/ns/pid").st_ino
+def _namespaces() -> str:
+    """What pids and start times mean depends on the pid and the time namespace."""
+    found = []
+    for name in ("pid", "time"):
+        try:
+            found.append(f"{os.stat(f'/proc/self/ns/{name}').st_ino:x}")
+        except FileNotFoundError:
+            found.append("0")
+    return ".".join(found)
 
 
 def abandoned(paths: Mapping[Hierarchy, str]) -> Iterator[Branches]:
     """The boxes directly below *paths* whose owner is gone.
 
-    A box made in another pid namespace is left alone: its owner cannot be looked up here.
+    A box made in another namespace is left alone: its owner cannot be looked up here.
     """
     place = tuple(b for h, path in paths.items() if (b := Branch.find(h, path)))
-    here = f"{_pid_namespace():x}"
+    here = _namespaces()
     for name in tree.names(place):
         match = _NAME.fullmatch(name)
         if match is None or match[3] != here:
@@ -54,13 +66,16 @@ def abandoned(paths: Mapping[Hierarchy, str]) -> Iterator[Branches]:
 
 
 def end(branches: Branches) -> None:
-    """Kill what is inside, and remove it with all cgroups below."""
-    branches = tuple(branch for branch in branches if os.path.isdir(branch.directory))
-    if not branches:
-        return
+    """Kill what is inside, and remove it with all cgroups below; what is gone already is fine."""
     try:
-        members.kill(branches, 10)
-        tree.remove(branches, recursive=True)
+        tree.remove(branches)
+        return
+    except CgroupKitError:
+        branches = tuple(branch for branch in branches if os.path.isdir(branch.directory))
+    try:
+        if branches:
+            members.kill(branches, 10)
+            tree.remove(branches, recursive=True)
     except FileNotFoundError:
         return  # its launcher, or another program, was faster
 

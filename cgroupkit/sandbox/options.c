@@ -17,6 +17,7 @@ enum option {
     OPTION_NEW_SESSION,
     OPTION_NO_NEW_PRIVS,
     OPTION_DROP_CAPS,
+    OPTION_NO_USER_NAMESPACES,
     OPTION_HOLD,
     OPTION_VERSION,
     OPTION_COUNT,
@@ -36,6 +37,7 @@ static const char *const option_names[OPTION_COUNT] = {
     [OPTION_NEW_SESSION] = "--new-session",
     [OPTION_NO_NEW_PRIVS] = "--no-new-privs",
     [OPTION_DROP_CAPS] = "--drop-caps",
+    [OPTION_NO_USER_NAMESPACES] = "--no-user-namespaces",
     [OPTION_HOLD] = "--hold",
     [OPTION_VERSION] = "--version",
 };
@@ -171,6 +173,9 @@ static void take(struct plan *plan, const struct argument *argument)
     case OPTION_DROP_CAPS:
         plan->drop_capabilities = true;
         break;
+    case OPTION_NO_USER_NAMESPACES:
+        plan->no_user_namespaces = true;
+        break;
     case OPTION_HOLD:
         plan->hold = true;
         break;
@@ -193,6 +198,9 @@ static void require_namespaces(const struct plan *plan, unsigned end)
         refuse(&whole, "--ns=pid is missing for");
     if (plan->own_proc && !(plan->namespaces & CLONE_NEWNS))
         refuse(&whole, "--ns=mnt is missing for");
+    whole.text = "--no-user-namespaces";
+    if (plan->no_user_namespaces && !(plan->namespaces & CLONE_NEWUSER))
+        refuse(&whole, "--ns=user is missing for");
     whole.text = "--hide or --ro";
     if ((plan->hidden.count || plan->read_only.count) && !(plan->namespaces & CLONE_NEWNS))
         refuse(&whole, "--ns=mnt is missing for");

@@ -50,8 +50,8 @@ class Done(subprocess.CompletedProcess[Any]):
         match self.verdict:
             case Verdict.OOM:
                 memory = self.usage.memory
-                peak = format_bytes(memory.peak) if memory and memory.peak is not None else "unknown"
-                limit = format_bytes(memory.max) if memory and memory.max is not None else "none"
+                peak = "unknown" if memory.peak is None else format_bytes(memory.peak)
+                limit = "none" if memory.max is None else format_bytes(memory.max)
                 return f"out of memory: killed by the kernel (peak {peak}, limit {limit})"
             case Verdict.TIMEOUT:
                 return "out of time: killed with all its processes"

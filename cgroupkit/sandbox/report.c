@@ -28,6 +28,8 @@ static const char *stage_text(enum stage stage)
     case STAGE_DESCRIPTORS: return "mark descriptors close-on-exec";
     case STAGE_INIT: return "start the box's init";
     case STAGE_EXEC: return "execute";
+    case STAGE_JOIN_V2: return "join the cgroup";
+    case STAGE_USER_LIMIT: return "forbid user namespaces inside";
     }
     return "unknown stage";
 }
@@ -37,6 +39,7 @@ static const char *stage_subject(const struct plan *plan, enum stage stage, unsi
 {
     switch (stage) {
     case STAGE_CLONE:
+    case STAGE_JOIN_V2:
     case STAGE_OPEN_V2: return plan->v2;
     case STAGE_OPEN_V1:
     case STAGE_JOIN_V1: return plan->v1[index];

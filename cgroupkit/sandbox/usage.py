@@ -10,8 +10,9 @@ from typing import Any, Self, TypeVar
 import attrs
 
 from cgroupkit.cgroup import Cgroup
-from cgroupkit.controllers import IoDevice, Memory, PeakMeter, Pids, peek
+from cgroupkit.controllers import IoDevice, Memory, MemoryEvents, PeakMeter, Pids, peek
 from cgroupkit.controllers.io import Io
+from cgroupkit.controllers.pids import PidsEvents
 from cgroupkit.errors import UnsupportedError
 from cgroupkit.stats import MemoryStats, PidsStats, Stats, controller_of, cpu_stat
 
@@ -19,15 +20,18 @@ T = TypeVar("T")
 
 
 class Meter:
-    """Counts from its making on. Counters start at zero in a *fresh* cgroup; else they are
-    subtracted, and a peak is known if the kernel can reset it or if this run raised it."""
+    """Counts from its making on.
+
+    Counters start at zero in a *fresh* cgroup; else they are subtracted, and a peak is known if it
+    can be reset (not while others run in the box: on v1 that would reset theirs) or if it rose.
+    """
 
     def __init__(self, cgroup: Cgroup, *, fresh: bool) -> None:
         self._cgroup = cgroup
         self._peak: PeakMeter | None = None
         self._before = None if fresh else _read(cgroup)
         memory = controller_of(cgroup, Memory)
-        if not fresh and memory is not None:
+        if not fresh and memory is not None and not (memory.version == 1 and cgroup.procs):
             try:
                 self._peak = memory.peak_meter()
             except UnsupportedError:
@@ -62,17 +66,15 @@ def _read(cgroup: Cgroup) -> Stats:
     return Stats(
         time_ns=time.monotonic_ns(),
         cpu=cpu_stat(cgroup),
-        memory=None
-        if memory is None
-        else MemoryStats(
+        memory=MemoryStats(
             peak=peek(memory, Memory.peak),
             max=peek(memory, Memory.max),
-            events=peek(memory, Memory.events),
+            events=peek(memory, Memory.events) or MemoryEvents(),
         ),
-        pids=None
-        if pids is None
-        else PidsStats(
-            peak=peek(pids, Pids.peak), max=peek(pids, Pids.max), events=peek(pids, Pids.events)
+        pids=PidsStats(
+            peak=peek(pids, Pids.peak),
+            max=peek(pids, Pids.max),
+            events=peek(pids, Pids.events) or PidsEvents(),
         ),
         io=peek(controller_of(cgroup, Io), Io.stat),
     )
@@ -80,21 +82,18 @@ def _read(cgroup: Cgroup) -> Stats:
 
 def _difference(now: Stats, before: Stats, peak: int | None) -> Stats:
     memory, pids = now.memory, now.pids
-    if memory and before.memory:
-        raised = memory.peak if memory.peak != before.memory.peak else None
-        memory = attrs.evolve(
-            memory,
-            peak=peak if peak is not None else raised,
-            events=_minus(memory.events, before.memory.events),
-        )
-    if pids and before.pids:
-        pids = attrs.evolve(
+    if peak is None and memory.peak != before.memory.peak:
+        peak = memory.peak
+    return attrs.evolve(
+        now,
+        cpu=_minus(now.cpu, before.cpu),
+        memory=attrs.evolve(memory, peak=peak, events=_minus(memory.events, before.memory.events)),
+        pids=attrs.evolve(
             pids,
             peak=pids.peak if pids.peak != before.pids.peak else None,
             events=_minus(pids.events, before.pids.events),
-        )
-    return attrs.evolve(
-        now, cpu=_minus(now.cpu, before.cpu), memory=memory, pids=pids, io=_io(now.io, before.io)
+        ),
+        io=_io(now.io, before.io),
     )
 
 
