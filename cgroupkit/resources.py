@@ -74,7 +74,7 @@ def _field(parse: Any) -> Any:
     def convert_value(value: Any, self: Any, field: attrs.Attribute[Any]) -> Any:
         if value is None:
             return None
-        parsed = parse(value, field.name)
+        parsed = parse("max" if value is UNLIMITED else value, field.name)
         return UNLIMITED if parsed is None else parsed
 
     return attrs.field(

@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self, Unpack
 
-import attrs
-
 from cgroupkit import delegation, tree
 from cgroupkit.cgroup import Cgroup
 from cgroupkit.errors import InvalidValueError
@@ -272,7 +270,7 @@ class Sandbox:
         memory = cgroup.memory
         if not memory.has("memory.swap.max" if memory.version == 2 else "memory.memsw.limit_in_bytes"):
             return wanted
-        return attrs.evolve(wanted, memory_swap=wanted.memory)
+        return Resources.of({**wanted.asked(), "memory_swap": wanted.memory})
 
 
 def _end_as_one(cgroup: Cgroup) -> None:
