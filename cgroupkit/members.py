@@ -128,9 +128,12 @@ def _freezer(branches: Branches) -> Branch:
 
 def frozen(branches: Branches) -> bool:
     branch = _freezer(branches)
-    if branch.version == 1:
-        return files.read(f"{branch.directory}/freezer.state").strip() == "FROZEN"
-    return _event(branch, "frozen")
+    if branch.version == 2:
+        return _event(branch, "frozen")
+    if files.read(f"{branch.directory}/freezer.state").strip() == "FROZEN":
+        return True
+    first = branches[0]  # on a hybrid machine somebody may have used v2's cgroup.freeze
+    return first.version == 2 and not first.is_root and _event(first, "frozen")
 
 
 def _event(branch: Branch, key: str) -> bool:
