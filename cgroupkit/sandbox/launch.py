@@ -60,9 +60,10 @@ def launcher_path() -> str:
     """The launcher executable of this installation."""
     path = os.path.join(os.path.dirname(__file__), "launcher")
     if not os.path.exists(path):
-        from importlib.resources import files  # noqa: PLC0415
+        with suppress(ImportError):  # who may not read the installation cannot import either
+            from importlib.resources import files  # noqa: PLC0415
 
-        path = str(files("cgroupkit.sandbox") / "launcher")  # an editable installation
+            path = str(files("cgroupkit.sandbox") / "launcher")  # an editable installation
     if not os.access(path, os.X_OK):
         raise LaunchError(
             errno.ENOENT,
