@@ -220,7 +220,7 @@ def _controller_info(
         if name in hierarchy.controllers:
             return ControllerInfo(name, hierarchy.version, hierarchy.mount)
     unified = next((h for h in hierarchies if h.version == 2), None)
-    if unified and name in _IMPLICIT_V2:
+    if unified and name in _IMPLICIT_V2 and (name != "perf_event" or name in table):
         return ControllerInfo(name, 2, unified.mount)
     kernel_name = V1_NAMES.get(name, name)
     if table.get(name) is False:
@@ -241,14 +241,16 @@ def _controller_info(
             reason="it exists on v1 only",
             remedy="match cgroups with nftables' `socket cgroupv2` instead",
         )
+    inner = unified is not None and os.path.exists(f"{unified.mount}/cgroup.type")
     if name not in table:
+        # Since 6.13 /proc/cgroups leaves out what has no v1 part.
+        elsewhere = ", or the parent of this cgroup namespace's root does not enable it"
         return ControllerInfo(
             name,
-            reason="this kernel was built without it",
+            reason="this kernel was built without it" + (elsewhere if inner else ""),
             remedy="use a kernel that has it (or, since 6.13, has its v1 part)",
         )
-    inner = unified is not None and os.path.exists(f"{unified.mount}/cgroup.type")
-    if unified and inner and name not in _V1_ONLY:
+    if inner and name not in _V1_ONLY:
         return ControllerInfo(
             name,
             reason="the parent of this cgroup namespace's root does not enable it",

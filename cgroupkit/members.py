@@ -240,8 +240,8 @@ def kill(branches: Branches, timeout: float) -> None:
             "delivers no signal to a frozen process; thaw that one first",
             freezer.directory,
         )
-    if _same_path(inside) and inside[0].version == 2:
-        _kill_v2(inside[0], freezer, deadline)
+    if _same_path(inside) and inside[0].version == 2 and not _kill_v2(inside[0], freezer, deadline):
+        freezer = freezer or inside[0]
     left: set[int] = set()
     for _ in _pauses(deadline):
         left = _kill_listed(inside, freezer)
@@ -253,15 +253,19 @@ def kill(branches: Branches, timeout: float) -> None:
     )
 
 
-def _kill_v2(branch: Branch, freezer: Branch | None, deadline: float) -> None:
-    """cgroup.kill takes the whole subtree at once, forks included; then wait for its last event."""
+def _kill_v2(branch: Branch, freezer: Branch | None, deadline: float) -> bool:
+    """cgroup.kill takes the whole subtree at once, forks included; then wait for its last event.
+
+    False where the kernel does not have it (before 5.14) or the cgroup is threaded.
+    """
     try:
         files.write(f"{branch.directory}/cgroup.kill", "1")
     except FileError:
-        return  # before 5.14, or threaded: the loop over pids does it
+        return False
     if freezer:
         _thaw_all(freezer)
     _wait_empty(branch, deadline)
+    return True
 
 
 def _wait_empty(branch: Branch, deadline: float) -> bool:
@@ -286,12 +290,13 @@ def _wait_empty(branch: Branch, deadline: float) -> bool:
 
 
 def _kill_listed(branches: Branches, freezer: Branch | None) -> set[int]:
-    """SIGKILL whoever is listed in the subtree; frozen meanwhile on v1, so that none can fork."""
+    """SIGKILL whoever is listed in the subtree; frozen meanwhile, so that none can fork."""
     found = everyone(branches)
     if not found:
         return found
     if freezer:
-        _set_frozen(freezer, True)
+        with suppress(NotFoundError):  # v2 before 5.2 has no cgroup.freeze
+            _set_frozen(freezer, True)
         found = everyone(branches)
     try:
         for pid in found:
@@ -320,6 +325,10 @@ def _parent_frozen(freezer: Branch) -> bool:
 
 def _thaw_all(freezer: Branch) -> None:
     """v1 delivers no signal to a frozen process, and a child may be frozen on its own account."""
+    if freezer.version == 2:
+        with suppress(NotFoundError):
+            _set_frozen(freezer, False)
+        return
     for directory, _, _ in os.walk(freezer.directory):
         try:
             files.write(f"{directory}/freezer.state", "THAWED")

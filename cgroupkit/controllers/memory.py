@@ -129,7 +129,7 @@ class Memory(Controller, name="memory"):
         BYTES,
         v1="memory.soft_limit_in_bytes",
         instead=_SOFT,
-        doc="Reclaim target when the machine is short of memory; inert since 6.12.110.",
+        doc="Reclaim target when memory is short; inert in 2026 stable kernels (6.1.176, 6.12.110).",
     )
     current = Reading(
         SIZE,
