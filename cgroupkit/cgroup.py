@@ -21,7 +21,8 @@ from cgroupkit.controllers import (
 )
 from cgroupkit.errors import InvalidValueError, NotFoundError, UnsupportedError
 from cgroupkit.hierarchy import host, key_of, paths_of
-from cgroupkit.resources import Options, Resources, apply
+from cgroupkit.plan import apply
+from cgroupkit.resources import Options, Resources
 from cgroupkit.tree import Branch
 
 if TYPE_CHECKING:

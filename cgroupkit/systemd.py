@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from cgroupkit.errors import CgroupKitError, DelegationError
 
 if TYPE_CHECKING:
-    from jeepney import MatchRule
     from jeepney.io.blocking import DBusConnection
 
 UNIT = "cgroupkit.scope"
@@ -180,7 +179,9 @@ def _start_scope(bus: DBusConnection, holder: int) -> None:
         ("TasksAccounting", ("b", True)),
         ("DefaultDependencies", ("b", False)),
     ]
-    with bus.filter(_unsent(finished), bufsize=64) as jobs:
+    # Signals come from systemd's unique name, so the rule for our side has no sender.
+    arrived = MatchRule(type="signal", interface=f"{_BUS}.Manager", member="JobRemoved")
+    with bus.filter(arrived, bufsize=64) as jobs:
         try:
             (job,) = _call(
                 bus,
@@ -207,13 +208,6 @@ def _start_scope(bus: DBusConnection, holder: int) -> None:
                 if body[3] != "done":
                     raise DelegationError(f"systemd could not start {UNIT}: the job {body[3]}")
                 return
-
-
-def _unsent(rule: MatchRule) -> MatchRule:
-    """The same rule without the sender: signals carry systemd's unique name, not its well-known one."""
-    from jeepney import MatchRule  # noqa: PLC0415
-
-    return MatchRule(type="signal", interface=f"{_BUS}.Manager", member="JobRemoved")
 
 
 def _owns(path: str, holder: int) -> bool:

@@ -14,7 +14,8 @@ from typing import Any, Self, Unpack
 from cgroupkit import delegation, tree
 from cgroupkit.cgroup import Cgroup
 from cgroupkit.errors import InvalidValueError
-from cgroupkit.resources import Options, Resources, apply
+from cgroupkit.plan import apply
+from cgroupkit.resources import Options, Resources
 from cgroupkit.sandbox import leftovers
 from cgroupkit.sandbox.isolation import Isolate, isolation
 from cgroupkit.sandbox.launch import Launch, launcher_path, start
