@@ -27,6 +27,8 @@ from cgroupkit.tree import Branch
 
 # Child processes import the installed package, which has the launcher, not the checkout.
 os.environ["PYTHONSAFEPATH"] = "1"
+# Under nohup it would be ignored by everything that the tests start, too.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 PATIENCE = 120
 """Seconds; some of the machines that this runs on are emulated."""
