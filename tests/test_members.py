@@ -279,7 +279,7 @@ def stopped_ones(cgroup: Cgroup, sleeper: Any) -> None:
 
 
 def deaf_ones(cgroup: Cgroup, sleeper: Any) -> None:
-    sleeper(cgroup, "sh", "-c", "trap '' TERM HUP INT QUIT; while :; do sleep 1000; done")
+    sleeper(cgroup, "sh", "-c", "trap '' TERM HUP INT QUIT; exec sleep 1000")
 
 
 def frozen_ones(cgroup: Cgroup, sleeper: Any) -> None:
