@@ -17,6 +17,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, NoReturn
 
+import hypothesis
 import psutil
 import pytest
 
@@ -27,6 +28,11 @@ from cgroupkit.tree import Branch
 
 # Child processes import the installed package, which has the launcher, not the checkout.
 os.environ["PYTHONSAFEPATH"] = "1"
+# These machines are shared, and some are emulated: no example is too slow.
+hypothesis.settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("patient")
 # Under nohup it would be ignored by everything that the tests start, too.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
