@@ -9,7 +9,8 @@ from typing import Literal
 
 import attrs
 
-from cgroupkit.errors import NotFoundError, UnsupportedError
+from cgroupkit.errors import ProcessGoneError, UnsupportedError
+from cgroupkit.files import refused
 
 Mode = Literal["v1", "v2", "hybrid", "none"]
 
@@ -284,9 +285,6 @@ def paths_of(pid: int | Literal["self"] = "self") -> dict[str, str]:
 
 
 def _no_process(pid: int | str, file: str, error: OSError) -> Exception:
-    from cgroupkit.errors import ProcessGoneError  # noqa: PLC0415
-    from cgroupkit.files import refused  # noqa: PLC0415
-
     if isinstance(error, (FileNotFoundError, ProcessLookupError)):
         return ProcessGoneError(3, f"there is no process {pid}; it may have ended", file)
     return refused(error, file, "read")
@@ -297,8 +295,3 @@ def key_of(hierarchy: Hierarchy) -> str:
     if hierarchy.version == 2:
         return ""
     return hierarchy.controllers[0] if hierarchy.controllers else f"name={hierarchy.name}"
-
-
-__all__ = [
-    "ControllerInfo", "Hierarchy", "Host", "NotFoundError", "host", "key_of", "paths_of",
-]  # fmt: skip

@@ -81,8 +81,7 @@ def _parse_v1(text: str) -> MemoryStat:
     for key, _ in pairs:
         total = key.removeprefix("total_")
         names[key] = _FROM_V1.get(total, total) if total != key else f"local {key}"
-    stat = build(MemoryStat, pairs, names)
-    return stat
+    return build(MemoryStat, pairs, names)
 
 
 MEMORY_STAT = record(MemoryStat)
