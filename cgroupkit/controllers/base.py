@@ -12,21 +12,46 @@ from cgroupkit import files
 from cgroupkit.controllers.kinds import Kind
 from cgroupkit.errors import FormatError, NotFoundError, UnsupportedError
 
+_DELEGATED = ("cpu", "cpuset", "io", "memory", "pids")
+"""What systemd's Delegate= knows (systemd.resource-control(5))."""
+
 T = TypeVar("T")
 W = TypeVar("W")
 
 
 @attrs.frozen
 class Step:
-    """One write to one interface file."""
+    """One write to one interface file, and what would put back what it overwrites."""
 
     controller: Controller
     file: str
     text: str
+    unset: str = ""
+    """For a file with a line a key: what to write for a key that had no line."""
+    disturbs: tuple[str, ...] = ()
+    """Other files that the kernel changes by itself along with this one."""
 
     @property
     def path(self) -> str:
         return self.controller.path(self.file)
+
+    def take(self) -> None:
+        self.controller.write(self.file, self.text)
+
+    def before(self) -> list[Step]:
+        """The steps that would put back what is there now, in their order."""
+        texts = self.controller.read(self.file).splitlines()
+        if self.unset:
+            key = self.text.split()[0]
+            here = next((line.strip() for line in texts if line.split()[:1] == [key]), self.unset)
+        else:
+            here = "\n".join(texts) or "\n"
+        disturbed = [
+            Step(self.controller, file, line)
+            for file in self.disturbs
+            for line in self.controller.read(file).splitlines()
+        ]
+        return [attrs.evolve(self, text=here), *disturbed]
 
 
 class Controller:
@@ -70,6 +95,15 @@ class Controller:
         """Whether this kernel has *file* in this cgroup."""
         return os.path.exists(self.path(file))
 
+    def parts(self) -> Iterator[Controller]:
+        """Itself, or what it consists of, each with the attributes described here."""
+        yield self
+
+    def _to_be_given(self) -> str:
+        if self.name in _DELEGATED:
+            return f"systemd: Delegate={self.name}"
+        return "systemd does not delegate it: as root use a cgroup below the root, such as /jobs"
+
     def _missing(self, file: str, error: NotFoundError) -> Exception:
         path = self.path(file)
         if os.path.exists(path) or not os.path.isdir(self.directory):
@@ -84,7 +118,7 @@ class Controller:
                     f"write +{self.name} to {above}/cgroup.subtree_control (Cgroup.create does it for "
                     "new cgroups)"
                     if self.name in files.read(f"{above}/cgroup.controllers").split()
-                    else f"{above} has not been given it either (systemd: Delegate={self.name})"
+                    else f"{above} has not been given it either ({self._to_be_given()})"
                 )
                 return UnsupportedError(
                     f"{path} does not exist because {self.name} is not enabled for this cgroup: "
@@ -233,7 +267,7 @@ class Setting(Reading[T], Generic[T, W]):
 
     def __set__(self, controller: Controller, value: W) -> None:
         for step in self.steps(controller, value):
-            controller.write(step.file, step.text)
+            step.take()
 
     def steps(self, controller: Controller, value: W, option: str = "") -> list[Step]:
         """The writes that would set *value*; *option* is named where the value is invalid."""

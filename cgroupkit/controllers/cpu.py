@@ -125,6 +125,19 @@ class CfsBandwidth(Source[CpuMax, CpuMaxLike]):
         return both if between <= max(old.share, new.share) else both[::-1]
 
 
+class Idle(File[bool, bool]):
+    """Going idle overwrites the weight, and going back does not restore it."""
+
+    def __init__(self, weight: str) -> None:
+        super().__init__("cpu.idle", FLAG)
+        self._weight = weight
+
+    def steps(self, controller: Controller, value: bool, option: str) -> list[Step]:
+        steps = super().steps(controller, value, option)
+        disturbs = (self._weight,) if steps[0].text == "1" else ()
+        return [attrs.evolve(step, disturbs=disturbs) for step in steps]
+
+
 def _cpu_stat_v1(stat: str, usage: str, user: str, system: str) -> CpuStat:
     return build(
         CpuStat,
@@ -210,8 +223,8 @@ class Cpu(Controller, name="cpu"):
     )
     idle = Setting(
         FLAG,
-        v2="cpu.idle",
-        v1="cpu.idle",
+        v2=Idle("cpu.weight"),
+        v1=Idle("cpu.shares"),
         since="5.15",
         doc="Run only when nothing else wants the CPU (SCHED_IDLE).",
     )

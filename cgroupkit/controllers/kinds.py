@@ -92,6 +92,18 @@ def limit(unit: str, low: int, high: int, *, word: str = "max") -> Kind[int | No
     return Kind(unit, _limit, show)
 
 
+def rate(unit: str, high: int) -> Kind[int | None, Size]:
+    """A positive amount a second, with a suffix if need be, or no limit: 0 has no meaning there."""
+
+    def show(value: Size, option: str) -> str:
+        number = units.parse_bytes(value, option)
+        if number is not None and not 1 <= number <= high:
+            raise units.invalid(option, value, f'give 1 to {high} {unit}, or "max" for no limit')
+        return "max" if number is None else str(number)
+
+    return Kind(unit, _limit, show)
+
+
 def record(
     cls: type[R],
     *,
@@ -102,7 +114,7 @@ def record(
 
     *names* translates the kernel's keys to fields (v1 to v2); *divide* scales (ns to us).
     """
-    return reading("record", lambda text: build(cls, files.flat_keyed(text), names, divide))
+    return reading(cls.__name__, lambda text: build(cls, files.flat_keyed(text), names, divide))
 
 
 def build(
@@ -133,7 +145,7 @@ def build(
 
 
 def node_table(text: str) -> dict[str, dict[int, int]]:
-    """memory.numa_stat: ``anon N0=4096 N1=0`` -> {"anon": {0: 4096, 1: 0}}; v1's sums are left out."""
+    """``anon N0=4096 N1=0`` -> {"anon": {0: 4096, 1: 0}}; the sum of a line is left out."""
     table = {}
     for line in text.splitlines():
         key, *nodes = line.split()

@@ -11,7 +11,7 @@ from typing import Self
 import attrs
 
 from cgroupkit import files, units
-from cgroupkit.controllers.base import Controller, File, Joined, Reading, Setting, Step
+from cgroupkit.controllers.base import Controller, File, Joined, Reading, Setting, Step, parsed
 from cgroupkit.controllers.kinds import (
     BYTES,
     COUNTER,
@@ -70,6 +70,29 @@ def _events_v1(oom_control: str, failcnt: str) -> MemoryEvents:
 
 def _swap_current_v1(both: str, memory: str) -> int:
     return max(int(both) - int(memory), 0)
+
+
+class OomKillDisable(File[bool, bool]):
+    """Written by itself, read among other keys."""
+
+    def __init__(self) -> None:
+        super().__init__("memory.oom_control", FLAG)
+
+    def read(self, controller: Controller) -> bool:
+        text = controller.read(self.files[0])
+        return parsed(lambda text: FLAG.parse(_oom_kill_disable(text)), text, controller, self.files[0])
+
+    def steps(self, controller: Controller, value: bool, option: str) -> list[Step]:
+        return [OomStep(controller, self.files[0], self.kind.print(value, option))]
+
+
+class OomStep(Step):
+    def before(self) -> list[Step]:
+        return [attrs.evolve(self, text=_oom_kill_disable(self.controller.read(self.file)))]
+
+
+def _oom_kill_disable(text: str) -> str:
+    return dict(files.flat_keyed(text))["oom_kill_disable"]
 
 
 LIMIT_V1 = File("memory.limit_in_bytes", BYTES)
@@ -224,6 +247,12 @@ class Memory(Controller, name="memory"):
     oom_control = Reading(
         record(OomControl), v1="memory.oom_control", instead=_WATCH, doc="The OOM killer's state."
     )
+    oom_kill_disable = Setting(
+        FLAG,
+        v1=OomKillDisable(),
+        instead="there the OOM killer cannot be turned off; memory.high throttles",
+        doc="At the limit tasks wait until there is memory again, instead of one being killed.",
+    )
     use_hierarchy = Setting(FLAG, v1="memory.use_hierarchy", doc="Always on since 5.11.")
     move_charge_at_immigrate = Setting(
         whole("bit mask", 0, 3), v1="memory.move_charge_at_immigrate", doc="Gone since 6.13."
@@ -261,11 +290,6 @@ class Memory(Controller, name="memory"):
     kmem_tcp_failcnt = Reading(
         COUNTER, v1="memory.kmem.tcp.failcnt", instead=_NO_KMEM, doc="Times its limit was hit."
     )
-
-    def set_oom_kill_disable(self, disable: bool) -> None:
-        """v1: let tasks hang at the limit instead of killing one (memory.oom_control)."""
-        type(self).oom_control.source(self)
-        self.write("memory.oom_control", str(int(units.parse_bool(disable, "disable"))))
 
     def reclaim(self, size: Size, *, swappiness: int | None = None) -> bool:
         """Ask the kernel to reclaim *size* bytes; False when it fell short (EAGAIN).

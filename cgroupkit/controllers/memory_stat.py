@@ -85,4 +85,4 @@ def _parse_v1(text: str) -> MemoryStat:
 
 
 MEMORY_STAT = record(MemoryStat)
-MEMORY_STAT_V1 = reading("record", _parse_v1)
+MEMORY_STAT_V1 = reading("MemoryStat", _parse_v1)
