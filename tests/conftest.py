@@ -126,6 +126,20 @@ def cgroup(cgroup_name: str) -> Cgroup:
     return Cgroup.create(cgroup_name)
 
 
+@pytest.fixture
+def everywhere(request: pytest.FixtureRequest) -> Iterator[Cgroup]:
+    """A cgroup with every controller: where systemd gives our scope only some, below the root."""
+    unified = host().unified
+    if os.geteuid() != 0 or unified is None or not os.path.isdir("/run/systemd/system"):
+        yield request.getfixturevalue("cgroup")
+        return
+    made = Cgroup.create(f"/test-{os.getpid()}-{next(_serial)}")
+    yield made
+    if made.exists():
+        made.kill(PATIENCE)
+        made.remove(recursive=True)
+
+
 @pytest.fixture(autouse=True)
 def no_process_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
     if request.node.get_closest_marker("kernel") is None:
@@ -272,6 +286,56 @@ def _report(work: Callable[[], Any], fd: int) -> NoReturn:
             results.write(data)
     finally:
         os._exit(0)
+
+
+@pytest.fixture
+def refused_at_last() -> Callable[[Cgroup], dict[str, Any]]:
+    """refused_at_last(cgroup): options that the kernel refuses, and that are written after others."""
+
+    def options(cgroup: Cgroup) -> dict[str, Any]:
+        for controller, file in {"pids": "pids.max", "hugetlb": "hugetlb.2MB.max"}.items():
+            if host().controllers[controller].version == 2:
+                return {"unified": {file: "nonsense"}}
+        if host().controllers["net_prio"].available:
+            return {"network_priorities": {"nowhere0": 1}}
+        pytest.skip("nothing that is written last can be refused here")
+
+    return options
+
+
+@pytest.fixture
+def loop(needs_root: None, tmp_path: Path) -> Iterator[Callable[[int], str]]:
+    """loop(size): the path of a loop device over an empty file, detached afterwards."""
+    made: list[str] = []
+
+    def attach(size: int) -> str:
+        file = tmp_path / f"disk{len(made)}"
+        with file.open("wb") as image:
+            image.truncate(size)
+        done = subprocess.run(
+            ["losetup", "--find", "--show", str(file)], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            pytest.skip(f"no loop device can be set up: {done.stderr.strip()}")
+        made.append(done.stdout.strip())
+        return made[-1]
+
+    yield attach
+    for device in made:
+        subprocess.run(["losetup", "--detach", device], check=True)
+
+
+@pytest.fixture
+def bfq_disk(loop: Callable[[int], str]) -> Iterator[str]:
+    """The number of a loop device that uses the BFQ scheduler; its files come with that."""
+    device = loop(1 << 20)
+    scheduler = Path(f"/sys/block/{os.path.basename(device)}/queue/scheduler")
+    try:
+        scheduler.write_text("bfq")
+    except OSError as error:
+        pytest.skip(f"no BFQ here: {error.strerror}")
+    yield Path(f"/sys/block/{os.path.basename(device)}/dev").read_text().strip()
+    scheduler.write_text("none")
 
 
 @pytest.fixture
