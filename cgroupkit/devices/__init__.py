@@ -1,0 +1,1 @@
+"""Rules for device nodes, and what the kernels make of them."""
