@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Generic, Self, TypeVar, Unpack, overload
 
@@ -14,15 +14,24 @@ from cgroupkit.controllers import (
     Cpu,
     CpuAcct,
     Cpuset,
+    Devices,
+    Dmem,
     Freezer,
+    Hugetlb,
     Io,
     Memory,
+    Misc,
+    NetCls,
+    NetPrio,
+    PerfEvent,
     Pids,
+    Rdma,
 )
 from cgroupkit.errors import InvalidValueError, NotFoundError, UnsupportedError
-from cgroupkit.hierarchy import host, key_of, paths_of
+from cgroupkit.hierarchy import BY_DIRECTORY, host, key_of, paths_of
+from cgroupkit.options import Options
 from cgroupkit.plan import apply
-from cgroupkit.resources import Options, Resources
+from cgroupkit.resources import Resources
 from cgroupkit.tree import Branch
 
 if TYPE_CHECKING:
@@ -68,6 +77,14 @@ class Cgroup:
     io = _Attached(Io)
     pids = _Attached(Pids)
     freezer = _Attached(Freezer)
+    devices = _Attached(Devices)
+    hugetlb = _Attached(Hugetlb)
+    net_cls = _Attached(NetCls)
+    net_prio = _Attached(NetPrio)
+    perf_event = _Attached(PerfEvent)
+    rdma = _Attached(Rdma)
+    misc = _Attached(Misc)
+    dmem = _Attached(Dmem)
     core = _Attached(Core)
 
     def __init__(self, path: str | os.PathLike[str], *, parent: str | None = None) -> None:
@@ -94,6 +111,7 @@ class Cgroup:
         *,
         parent: str | None = None,
         exist_ok: bool = False,
+        named: Iterable[str] = (),
         **resources: Unpack[Options],
     ) -> Self:
         """Create a cgroup, and its parents where they are missing, with *resources* as limits.
@@ -101,9 +119,12 @@ class Cgroup:
         On v2 the controllers are enabled down the path; v1's cpuset gets its parent's CPUs and
         nodes. If anything fails, what was made is removed again. The options are those of
         :class:`Resources`. Raises :class:`ExistsError` unless *exist_ok*.
+
+        v1's named hierarchies, which belong to somebody (``name=systemd`` to systemd), are left
+        alone but for those in *named*: ``named=["name=jobs"]``.
         """
         wanted = Resources.of(resources)
-        self = cls.at(_locate(path, parent))
+        self = cls.at(_locate(path, parent, tuple(named)))
         if all(branch.is_root for branch in self.branches):
             raise InvalidValueError(f"path={os.fspath(path)!r} is not valid: it is the root cgroup")
         made = tree.make(self.branches, exist_ok=exist_ok)
@@ -157,12 +178,14 @@ class Cgroup:
         return branch.directory
 
     def branch(self, controller: str) -> Branch:
-        """Where this cgroup is in *controller*'s hierarchy."""
+        """Where this cgroup is in *controller*'s hierarchy, or in v1's named one ``name=NAME``."""
         controller = "io" if controller == "blkio" else controller
         for branch in self.branches:
-            if controller in branch.hierarchy.controllers:
+            if branch.hierarchy.has(controller):
                 return branch
         hierarchy = host().hierarchy_of(controller)
+        if controller in BY_DIRECTORY and self.branches[0].version == hierarchy.version == 2:
+            return self.branches[0]
         raise UnsupportedError(
             f"cgroup {self.name} does not exist in the {controller} hierarchy ({hierarchy.mount}); "
             "create it there too: Cgroup.create(path, exist_ok=True)"
@@ -196,7 +219,8 @@ class Cgroup:
 
     def children(self) -> list[Cgroup]:
         """The cgroups directly below, by name."""
-        return [Cgroup.at(tree.child(self.branches, name)) for name in tree.names(self.branches)]
+        inside = members.effective(self.branches)
+        return [Cgroup.at(tree.child(inside, name)) for name in tree.names(inside)]
 
     def walk(self) -> Iterator[Cgroup]:
         """This cgroup and all below it, parents first."""
@@ -285,12 +309,13 @@ class Cgroup:
 
     # Limits and accounting
 
-    def update(self, *, check: bool = True, **resources: Unpack[Options]) -> None:
+    def update(self, *, check: bool | None = None, **resources: Unpack[Options]) -> None:
         """Change limits as ``docker update`` does: all of *resources* or none.
 
-        The options are those of :class:`Resources`. With *check*, lowering memory below what is in
-        use is refused with :class:`BusyError` before anything is written, where the kernel would
-        kill (v2). If the kernel refuses one write, the earlier ones are undone.
+        The options are those of :class:`Resources`. Lowering memory below what is in use is refused
+        with :class:`BusyError` before anything is written, where the kernel would kill (v2), unless
+        *check* is False (None: what ``memory_check_before_update`` says, else True). If the kernel
+        refuses one write, the earlier ones are undone.
         """
         apply(self, Resources.of(resources), check=check)
 
@@ -301,16 +326,23 @@ class Cgroup:
         return snapshot(self)
 
 
-def _locate(path: str | os.PathLike[str], parent: str | None) -> tuple[Branch, ...]:
-    """Where *path* is, or would be, in each hierarchy."""
+def _locate(
+    path: str | os.PathLike[str], parent: str | None, named: tuple[str, ...] | None = None
+) -> tuple[Branch, ...]:
+    """Where *path* is, or would be, in each hierarchy; of v1's *named* ones None means all."""
     parts = names.components(path)
+    alone = [h for h in host().hierarchies if h.name and not h.controllers]
+    if named is not None:
+        alone = [host().hierarchy_of(name) for name in named]
     if os.fspath(path).startswith("/"):
         tops = {h: "/" for h in host().hierarchies if h.version == 2 or h.controllers}
     else:
         tops = dict(delegation.place(parent).paths)
+    usual = max(tops.values(), key=len, default="/")
+    tops = {**dict.fromkeys(alone, usual), **tops}
     found = (
         Branch.find(hierarchy, "/".join([top.rstrip("/"), *parts]) or "/")
-        for hierarchy, top in tops.items()
+        for hierarchy, top in sorted(tops.items(), key=lambda item: -item[0].version)
     )
     branches = tuple(branch for branch in found if branch)
     if not branches:

@@ -20,7 +20,14 @@ _V2_NAMES: Mapping[str, str] = {"blkio": "io"}
 
 #: Controllers that v2 has in every cgroup, without enabling and without their v1 files.
 _IMPLICIT_V2 = ("freezer", "cpuacct", "devices", "perf_event")
-_V1_ONLY = ("net_cls", "net_prio")
+#: Those of them that work on the directory itself, through a system call.
+BY_DIRECTORY = ("devices", "perf_event")
+_V1_ONLY = {
+    "net_cls": "match the cgroup with nftables' `socket cgroupv2` (Linux 5.13), or mark its sockets "
+    "by a BPF program (cgroup/sock_create)",
+    "net_prio": "set the priority with nftables' `socket cgroupv2` and `meta priority set`, or by a "
+    "BPF program (cgroup/sock_create)",
+}
 KNOWN = (
     "cpu", "cpuacct", "cpuset", "memory", "io", "pids", "freezer", "devices", "hugetlb",
     "net_cls", "net_prio", "perf_event", "rdma", "misc", "dmem",
@@ -50,6 +57,10 @@ class Hierarchy:
         if f"{path}/".startswith("/../"):
             return None
         return self.mount if path in ("", "/") else self.mount + path
+
+    def has(self, controller: str) -> bool:
+        """Whether *controller* is here, or it is the named hierarchy ``name=NAME``."""
+        return controller in self.controllers or f"name={self.name}" == controller
 
     def path(self, *names: str) -> str:
         """The cgroup path of *names* below the top of what is mounted."""
@@ -101,13 +112,21 @@ class Host:
     def hierarchy_of(self, controller: str) -> Hierarchy:
         """The hierarchy that has *controller*; :class:`UnsupportedError` says why there is none."""
         for hierarchy in self.hierarchies:
-            if controller in hierarchy.controllers:
+            if hierarchy.has(controller):
                 return hierarchy
+        if controller in BY_DIRECTORY and self.unified and self.controllers[controller].version == 2:
+            return self.unified
         raise self.absent(controller)
 
     def absent(self, controller: str) -> UnsupportedError:
         """The error that explains why *controller* cannot be had here."""
         info = self.controllers.get(controller)
+        if info is None and controller.startswith("name="):
+            named = ", ".join(f"name={h.name}" for h in self.hierarchies if h.name) or "none"
+            return UnsupportedError(
+                f"no hierarchy {controller} is mounted (named ones here: {named}); mount it with "
+                f"mount -t cgroup -o none,{controller} none DIRECTORY"
+            )
         if info is None:
             known = ", ".join(KNOWN)
             return UnsupportedError(f"there is no controller {controller!r}; the kernel has {known}")
@@ -240,7 +259,7 @@ def _controller_info(
         return ControllerInfo(
             name,
             reason="it exists on v1 only",
-            remedy="match cgroups with nftables' `socket cgroupv2` instead",
+            remedy=_V1_ONLY[name],
         )
     inner = unified is not None and os.path.exists(f"{unified.mount}/cgroup.type")
     if name not in table:

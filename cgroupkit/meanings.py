@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from errno import (
     EACCES,
     EAGAIN,
@@ -19,6 +20,7 @@ from errno import (
     ESRCH,
 )
 
+_SIZE = re.compile(r"^hugetlb\.\d+[KMG]B\.")
 _GONE = "the cgroup was removed while it was in use; create it again or pick another one"
 _BELONGS = "run as root, or work in a cgroup delegated to you (`cgroupkit doctor` shows where)"
 _RT = "a real-time (SCHED_FIFO or SCHED_RR) task needs cpu.rt_runtime_us above 0 in its cgroup"
@@ -26,6 +28,20 @@ _INTERNAL = (
     "v2 allows either processes in a cgroup or controllers enabled for its children, not both; move "
     "the processes to a leaf first: Cgroup.vacate() does that"
 )
+
+_BY_DISK = (
+    "io.max", "io.low", "io.latency", "io.weight", "io.bfq.weight", "io.cost.qos", "io.cost.model",
+    "blkio.throttle.read_bps_device", "blkio.throttle.write_bps_device",
+    "blkio.throttle.read_iops_device", "blkio.throttle.write_iops_device",
+    "blkio.bfq.weight_device",
+)  # fmt: skip
+_NO_DISK = "there is no such disk (any more), or it is a partition, where the kernel wants the disk"
+_NO_BFQ = "the disk does not use the BFQ scheduler: echo bfq > /sys/block/NAME/queue/scheduler"
+_CHILDREN = "from an allow list to allowing everything, or back, is a way only without child cgroups"
+_HUGE = (
+    "hugetlb.<size>.max", "hugetlb.<size>.limit_in_bytes",
+    "hugetlb.<size>.rsvd.max", "hugetlb.<size>.rsvd.limit_in_bytes",
+)  # fmt: skip
 
 _ANY: dict[int, str] = {
     EACCES: f"no permission; {_BELONGS}",
@@ -134,14 +150,36 @@ _FILES: dict[tuple[str, int], str] = {
         "unknown controller, or cpu cannot be enabled while real-time tasks run outside the root"
     ),
     ("memory.reclaim", EAGAIN): "less was reclaimed than asked for",
+    **{(file, ENODEV): _NO_DISK for file in _BY_DISK},
+    ("io.max", EINVAL): "a limit has to be at least 2 here (Linux 5.10 to 6.12 refuse 1)",
+    ("io.weight", EOPNOTSUPP): (
+        "a weight by disk takes iocost on that disk first: write io.cost.qos in the root cgroup"
+    ),
+    ("io.bfq.weight", EOPNOTSUPP): _NO_BFQ,
+    ("blkio.bfq.weight_device", EOPNOTSUPP): _NO_BFQ,
+    ("io.cost.qos", EOPNOTSUPP): "iocost works on disks with a request queue (blk-mq) only",
+    ("io.cost.model", EOPNOTSUPP): "iocost works on disks with a request queue (blk-mq) only",
+    **{(file, EBUSY): "more huge pages are in use; free them first" for file in _HUGE},
+    ("devices.allow", EPERM): "the parent cgroup does not allow that, or CAP_SYS_ADMIN is missing",
+    ("devices.deny", EPERM): "CAP_SYS_ADMIN is missing",
+    ("devices.allow", EINVAL): _CHILDREN,
+    ("devices.deny", EINVAL): _CHILDREN,
+    ("net_prio.ifpriomap", ENODEV): "the first network namespace has no such interface",
+    ("rdma.max", ENODEV): "there is no such RDMA device; rdma.max lists them",
+    ("rdma.max", EINVAL): "there is no such RDMA device (rdma.max lists them), or no such resource",
+    ("misc.max", EINVAL): "the machine has no such resource: misc.capacity of the root lists them",
+    **{
+        (f"dmem.{name}", EINVAL): "there is no such region: dmem.capacity of the root lists them"
+        for name in ("max", "low", "min")
+    },
 }
 
 
 def of(errno: int, path: str, verb: str) -> str:
     """The meaning of *errno* for *verb* on *path*, or an empty string."""
-    name = os.path.basename(path)
-    home = path if verb == "remove" else os.path.dirname(path)
-    if errno == ENOENT and verb != "create" and not os.path.isdir(home):
+    name = _SIZE.sub("hugetlb.<size>.", os.path.basename(path))
+    home = path if verb in ("remove", "open") else os.path.dirname(path)
+    if errno in (ENOENT, ENODEV) and verb != "create" and not os.path.isdir(home):
         return _GONE
     specific = _VERBS.get((verb, errno)) or (_FILES.get((name, errno)) if verb == "write" else None)
     if specific:

@@ -28,14 +28,14 @@ from cgroupkit.tree import Branch
 Branches = tuple[Branch, ...]
 
 
-def _effective(branches: Branches) -> Branches:
+def effective(branches: Branches) -> Branches:
     """Without the roots, where everybody is, unless it is the root that is meant."""
     return tuple(b for b in branches if not b.is_root) or branches
 
 
 def procs(branches: Branches, *, threads: bool = False) -> list[int]:
     """Everybody inside: of one logical path whoever is in any hierarchy, else who is in all."""
-    inside = _effective(branches)
+    inside = effective(branches)
     found = [_read_ids(branch, threads) for branch in inside]
     together = set.union(*found) if _same_path(inside) else set.intersection(*found)
     return sorted(together - {0})  # v2 lists a process of another pid namespace as 0
@@ -109,7 +109,7 @@ def vacate(branches: Branches, leaf: str) -> Branches:
 
 
 def _freezer(branches: Branches) -> Branch:
-    inside = _effective(branches)
+    inside = effective(branches)
     for branch in inside:
         if "freezer" in branch.hierarchy.controllers and not branch.is_root:
             return branch
@@ -191,7 +191,7 @@ def _pauses(deadline: float) -> Iterator[None]:
 
 
 def populated(branches: Branches) -> bool:
-    inside = _effective(branches)
+    inside = effective(branches)
     if len(inside) == 1 and inside[0].version == 2 and not inside[0].is_root:
         return _event(inside[0], "populated")
     return bool(everyone(inside))
@@ -227,7 +227,7 @@ def _members(directory: str) -> str:
 
 
 def kill(branches: Branches, timeout: float) -> None:
-    inside = _effective(branches)
+    inside = effective(branches)
     if all(b.is_root for b in inside):
         raise InvalidValueError("refusing to kill every process of the root cgroup")
     _refuse_self(inside, "kill")

@@ -402,3 +402,19 @@ def test_busy(cgroup: Cgroup, sleeper: Any) -> None:
 
 def test_the_public_name_is_the_same() -> None:
     assert Cgroup is SameCgroup
+
+
+@pytest.mark.kernel
+def test_the_roots_children_are_not_those_of_a_process_that_is_in_the_root_somewhere(
+    cgroup: Cgroup, sleeper: Any
+) -> None:
+    """A process may be in a cgroup of one v1 hierarchy and in the root of another, which has others."""
+    hierarchies = host().hierarchies
+    if len(hierarchies) < 2:
+        pytest.skip("there is one hierarchy only")
+    process = sleeper()
+    last = cgroup.branches[-1]
+    Path(last.directory, "cgroup.procs").write_text(str(process.pid))
+    of = Cgroup.of(process.pid)
+    assert of.path(last.hierarchy.controllers[0]) == last.directory
+    assert cgroup.name not in [child.name for child in of.walk()][1:]
