@@ -2,110 +2,19 @@
 
 from __future__ import annotations
 
-import enum
-import os
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
-from typing import Any, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import attrs
 
-from cgroupkit import convert, units
+from cgroupkit import options, units
 from cgroupkit.controllers.cpu import QUOTA_MAX
-from cgroupkit.controllers.pids import PID_MAX
 from cgroupkit.errors import InvalidValueError
-from cgroupkit.units import IdList, Size, invalid
+from cgroupkit.options import UNLIMITED, Limit, Options, Unlimited, field, whole
 
-_RT_MAX = 2**63 - 1
-PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
-
-
-class Unlimited(enum.Enum):
-    """The parsed form of -1 and "max", to be told from None, which leaves a setting alone."""
-
-    UNLIMITED = "max"
-
-    def __repr__(self) -> str:
-        return "'max'"
-
-
-UNLIMITED = Unlimited.UNLIMITED
-Limit = int | Unlimited | None
-
-
-class Options(TypedDict, total=False):
-    """The keyword arguments of :class:`Resources`, for the functions that take them too."""
-
-    memory: Size
-    memory_swap: Size
-    memory_reservation: Size
-    memory_high: Size
-    memory_swappiness: int | str | None
-    kernel_memory: Size
-    cpus: float | str | Decimal | None
-    cpu_shares: int | str | None
-    cpu_quota: int | str | None
-    cpu_period: int | str | None
-    cpu_burst: int | str | None
-    cpu_idle: bool | None
-    cpu_rt_period: int | str | None
-    cpu_rt_runtime: int | str | None
-    cpuset_cpus: IdList | None
-    cpuset_mems: IdList | None
-    pids_limit: int | str | None
-    blkio_weight: int | str | None
-
-
-def _field(parse: Any) -> Any:
-    def convert_value(value: Any, self: Any, field: attrs.Attribute[Any]) -> Any:
-        if value is None:
-            return None
-        parsed = parse("max" if value is UNLIMITED else value, field.name)
-        return UNLIMITED if parsed is None else parsed
-
-    return attrs.field(
-        default=None, converter=attrs.Converter(convert_value, takes_self=True, takes_field=True)
-    )
-
-
-def _whole(low: int, high: int) -> Any:
-    return _field(lambda value, option: units.parse_int(value, option, low, high))
-
-
-def _cpus(value: Any, option: str) -> Decimal:
-    number = units.parse_decimal(value, option)
-    if not Decimal("0.01") <= number <= QUOTA_MAX // convert.DEFAULT_CPU_PERIOD:
-        raise invalid(option, value, "give at least 0.01 CPUs (1000 us of each 100 ms)")
-    return number
-
-
-def _pids_limit(value: Any, option: str) -> int | None:
-    return units.parse_limit(value, option, 0, PID_MAX) or None
-
-
-def _quota(value: Any, option: str) -> int | None:
-    quota = units.parse_limit(value, option, 0, QUOTA_MAX) or None
-    return quota and units.parse_int(quota, option, 1000, QUOTA_MAX)
-
-
-def _size(value: Any, option: str) -> int | None:
-    size = units.parse_bytes(value, option)
-    if size is not None and size < PAGE_SIZE:
-        raise invalid(
-            option, value, f"the kernel rounds down to pages, so give at least {PAGE_SIZE} bytes"
-        )
-    return size
-
-
-def _rt_runtime(value: Any, option: str) -> int | None:
-    return units.parse_limit(value, option, 0, _RT_MAX)
-
-
-def _ids(value: Any, option: str) -> frozenset[int]:
-    ids = units.parse_ids(value, option)
-    if not ids:
-        raise invalid(option, value, "name at least one")
-    return ids
+if TYPE_CHECKING:
+    from cgroupkit.devices.rules import DeviceRule
 
 
 @attrs.frozen(kw_only=True, init=False)
@@ -116,47 +25,90 @@ class Resources:
     no limit. Raises :class:`InvalidValueError` for values and combinations that cannot be meant.
     """
 
-    memory: Limit = _field(_size)
+    memory: Limit = field(options.size)
     """Hard limit on memory: memory.max."""
-    memory_swap: Limit = _field(_size)
+    memory_swap: Limit = field(options.size)
     """Limit on memory plus swap, as on v1; -1 for any amount of swap."""
-    memory_reservation: Limit = _field(units.parse_bytes)
+    memory_reservation: Limit = field(units.parse_bytes)
     """Soft limit: memory.low on v2, memory.soft_limit_in_bytes on v1."""
-    memory_high: Limit = _field(_size)
+    memory_high: Limit = field(options.size)
     """Throttling limit, v2 only: memory.high."""
-    memory_swappiness: int | None = _whole(0, 200)
+    memory_swappiness: int | None = whole(0, 200)
     """v1 only: memory.swappiness."""
-    kernel_memory: Limit = _field(_size)
+    kernel_memory: Limit = field(options.size)
     """v1 only, and refused by the kernel since 5.16."""
-    cpus: Decimal | None = _field(_cpus)
+    kernel_memory_tcp: Limit = field(options.size)
+    """v1 only: limit on TCP buffers, memory.kmem.tcp.limit_in_bytes."""
+    oom_kill_disable: bool | None = field(units.parse_bool)
+    """v1 only: at the limit tasks wait instead of being killed (memory.oom_control)."""
+    memory_check_before_update: bool | None = field(units.parse_bool)
+    """Refuse a memory limit below what is in use; update(check=...) overrides it."""
+    cpus: Decimal | None = field(options.cpus)
     """How many CPUs' worth of time: a quota over 100 ms. Excludes cpu_quota and cpu_period."""
-    cpu_shares: int | None = _whole(2, 262144)
+    cpu_shares: int | None = whole(2, 262144)
     """Proportional weight, 1024 by default; converted to cpu.weight on v2 as runc does."""
-    cpu_quota: Limit = _field(_quota)
+    cpu_quota: Limit = field(options.quota)
     """Microseconds of CPU time in each period; -1 for no limit."""
-    cpu_period: int | None = _whole(1000, 1_000_000)
+    cpu_period: int | None = whole(1000, 1_000_000)
     """Microseconds; 100000 by default."""
-    cpu_burst: int | None = _whole(0, QUOTA_MAX)
+    cpu_burst: int | None = whole(0, QUOTA_MAX)
     """Microseconds of unused quota that may be saved up."""
-    cpu_idle: bool | None = _field(units.parse_bool)
+    cpu_idle: bool | None = field(units.parse_bool)
     """Run only when nothing else wants the CPU."""
-    cpu_rt_period: int | None = _whole(1, _RT_MAX)
+    cpu_rt_period: int | None = field(options.rt_period)
     """v1 only: microseconds, cpu.rt_period_us."""
-    cpu_rt_runtime: Limit = _field(_rt_runtime)
+    cpu_rt_runtime: Limit = field(options.rt_runtime)
     """v1 only: microseconds of cpu_rt_period, cpu.rt_runtime_us."""
-    cpuset_cpus: frozenset[int] | None = _field(_ids)
+    cpuset_cpus: frozenset[int] | None = field(options.ids)
     """CPUs to run on: "0-3,8" or numbers."""
-    cpuset_mems: frozenset[int] | None = _field(_ids)
+    cpuset_mems: frozenset[int] | None = field(options.ids)
     """Memory nodes to allocate from."""
-    pids_limit: Limit = _field(_pids_limit)
+    pids_limit: Limit = field(options.pids_limit)
     """Most tasks; 0 and -1 are no limit."""
-    blkio_weight: int | None = _whole(10, 1000)
-    """Proportional I/O weight; converted to io.weight on v2 as runc does."""
+    blkio_weight: int | None = field(options.blkio_weight)
+    """Proportional I/O weight; converted to io.weight on v2 as runc does, where there is no BFQ."""
+    blkio_weight_device: Mapping[str, int] | None = options.table(options.disk, options.blkio_weight)
+    """The same by disk: ``{"/dev/sda": 500}``. Disks are "MAJOR:MINOR", paths or mount points."""
+    device_read_bps: Mapping[str, Limit] | None = options.table(options.disk, options.rate)
+    """Bytes a second by disk: ``{"/dev/sda": "5M"}``; 0 and -1 are no limit."""
+    device_write_bps: Mapping[str, Limit] | None = options.table(options.disk, options.rate)
+    device_read_iops: Mapping[str, Limit] | None = options.table(options.disk, options.iops)
+    """Operations a second by disk."""
+    device_write_iops: Mapping[str, Limit] | None = options.table(options.disk, options.iops)
+    hugepage_limits: Mapping[str, Limit] | None = options.table(options.page, units.parse_bytes)
+    """Bytes by size of huge page: ``{"2MB": "1G"}``; use and reservations are limited."""
+    network_class_id: int | None = field(options.classid)
+    """v1 only: net_cls.classid, tc's "10:1" (hexadecimal) or a number."""
+    network_priorities: Mapping[str, int] | None = options.table(options.name, options.priority)
+    """v1 only: net_prio.ifpriomap, ``{"eth0": 5}``."""
+    rdma: Mapping[str, Mapping[str, Limit]] | None = options.table(options.name, options.rdma_use)
+    """By device: ``{"mlx5_0": {"hca_handle": 2, "hca_object": 2000}}``."""
+    devices: tuple[DeviceRule, ...] | Unlimited | None = field(options.device_rules)
+    """Device nodes that may be used, all others not: "docker", or rules such as "c 1:3 rw", of which
+    the last that matches decides. "all" is no restriction."""
+    unified: Mapping[str, str] | None = options.table(options.name, options.text, "=")
+    """v2 only: texts by interface file, ``{"memory.high": "100M"}``."""
 
     def __init__(self, **options: Unpack[Options]) -> None:
         # What is given has other types than what is kept: the fields' converters lie between.
         init: Callable[..., None] = self.__attrs_init__
         init(**options)
+
+    @classmethod
+    def from_oci(cls, resources: Mapping[str, Any]) -> Self:
+        """From ``linux.resources`` of an OCI configuration (runtime-spec 1.2, config-linux.md).
+
+        What cannot be expressed is an :class:`InvalidValueError` that names the field.
+        """
+        from cgroupkit.oci import resources_from_oci  # noqa: PLC0415
+
+        return cls.of(resources_from_oci(resources))
+
+    def to_oci(self) -> dict[str, Any]:
+        """As ``linux.resources`` of an OCI configuration."""
+        from cgroupkit.oci import resources_to_oci  # noqa: PLC0415
+
+        return resources_to_oci(self)
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Self:

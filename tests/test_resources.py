@@ -27,6 +27,7 @@ from cgroupkit.errors import (
 from cgroupkit.resources import UNLIMITED, Options
 
 MIB = 1 << 20
+NOWHERE = "4095:77"
 FIELDS = [field.name for field in attrs.fields(Resources)]
 DOCKER_UPDATE = {
     "blkio_weight", "cpu_period", "cpu_quota", "cpu_rt_period", "cpu_rt_runtime", "cpu_shares",
@@ -74,8 +75,28 @@ def test_the_typed_options_are_the_fields() -> None:
         ("pids_limit", "0", UNLIMITED),
         ("pids_limit", "-1", UNLIMITED),
         ("blkio_weight", "1000", 1000),
+        ("blkio_weight_device", {NOWHERE: "500"}, {NOWHERE: 500}),
+        ("device_read_bps", {NOWHERE: "5M"}, {NOWHERE: 5 * MIB}),
+        ("device_read_bps", f"{NOWHERE}:5m", {NOWHERE: 5 * MIB}),
+        ("device_write_bps", [f"{NOWHERE}:5m", "4095:78:0"], {NOWHERE: 5 * MIB, "4095:78": UNLIMITED}),
+        ("device_write_bps", {NOWHERE: None}, {NOWHERE: UNLIMITED}),
+        ("device_read_iops", {NOWHERE: 100}, {NOWHERE: 100}),
+        ("device_write_iops", {NOWHERE: "-1"}, {NOWHERE: UNLIMITED}),
+        ("hugepage_limits", {"2M": "1G", 2**30: -1}, {"2MB": 1024 * MIB, "1GB": UNLIMITED}),
+        ("hugepage_limits", "2MB:1G", {"2MB": 1024 * MIB}),
+        ("network_class_id", "10:1", 0x100001),
+        ("network_priorities", {"eth0": "5"}, {"eth0": 5}),
+        ("network_priorities", "eth0:5", {"eth0": 5}),
+        ("rdma", {"mlx5_0": {"hca_handle": 2, "hca_object": None}},
+         {"mlx5_0": {"hca_handle": 2, "hca_object": UNLIMITED}}),
+        ("devices", "all", UNLIMITED),
+        ("devices", UNLIMITED, UNLIMITED),
+        ("unified", {"memory.high": "max", "cpu.weight": 5}, {"memory.high": "max", "cpu.weight": "5"}),
+        ("unified", "io.max=8:0 rbps=5", {"io.max": "8:0 rbps=5"}),
+        ("oom_kill_disable", 1, True),
+        ("kernel_memory_tcp", "16M", 16 * MIB),
     ],
-)
+)  # fmt: skip
 def test_strings_and_numbers(name: str, given_as: Any, value: object) -> None:
     wanted = Resources.of({name: given_as})
     assert wanted.asked() == {name: value}
@@ -131,6 +152,39 @@ def test_bad_values_name_the_option(options: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    "options",
+    [
+        {"blkio_weight_device": {NOWHERE: 9}},
+        {"device_read_bps": {NOWHERE: "5X"}},
+        {"device_read_bps": {NOWHERE: -5}},
+        {"device_read_bps": {NOWHERE: 1.5}},
+        {"device_read_bps": {"/nowhere": 1}},
+        {"device_read_bps": {8: 1}},
+        {"device_read_bps": NOWHERE},
+        {"device_read_bps": 5},
+        {"device_read_bps": [5]},
+        {"device_read_iops": {NOWHERE: 2**32}},
+        {"device_write_iops": {NOWHERE: "5M"}},
+        {"hugepage_limits": {"3MB": 1}},
+        {"hugepage_limits": "2MB"},
+        {"network_priorities": {"eth0": "max"}},
+        {"network_priorities": {"eth 0": 1}},
+        {"network_priorities": {"eth0": 2**32}},
+        {"rdma": {"mlx5_0": {"hca": 1}}},
+        {"devices": "c 1"},
+        {"devices": 5},
+        {"unified": {"a/b": "1"}},
+        {"oom_kill_disable": "maybe"},
+    ],
+    ids=repr,
+)
+def test_bad_entries_name_the_option_and_the_entry(options: Any) -> None:
+    (name,) = options
+    with pytest.raises(InvalidValueError, match=rf"^{name}\b.* is not valid: "):
+        Resources.of(options)
+
+
+@pytest.mark.parametrize(
     ("options", "words"),
     [
         ({"cpus": 1, "cpu_quota": 5000}, "cpus=1 and cpu_quota=5000 exclude each other"),
@@ -156,8 +210,11 @@ def test_what_may_go_together() -> None:
     assert Resources().asked() == {}
 
 
-values = st.one_of(
+simple = st.one_of(
     st.text(), st.integers(), st.booleans(), st.none(), st.floats(), st.lists(st.integers(), max_size=3)
+)
+values = (
+    simple | st.dictionaries(st.text() | st.from_regex(r"\A\d{1,4}:\d\Z"), simple) | st.lists(st.text())
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from cgroupkit.cgroup import Cgroup
 from cgroupkit.cli import printing, target
 from cgroupkit.cli.messages import put
 from cgroupkit.cli.parsing import Parser
-from cgroupkit.controllers import CONTROLLERS, Controller, Reading, described
+from cgroupkit.controllers import CONTROLLERS, Controller, Hugetlb, Reading, described
 from cgroupkit.errors import FileError, NotFoundError, UnsupportedError
 from cgroupkit.units import format_bytes
 
@@ -70,31 +71,33 @@ def controllers(cgroup: Cgroup) -> dict[str, Controller]:
 
 
 def items(cgroup: Cgroup, controller: Controller) -> Iterator[Item]:
-    for line in described(type(controller)):
-        source = line.sources[controller.version]
-        if source is None:
-            continue
-        try:
-            file = controller.path(source.files[0])
-            yield Item(key(line), source.read(controller), file, line.kind.unit)
-        except UnsupportedError:
-            continue
-        except NotFoundError:
-            if not cgroup.exists():
-                return
-        except FileError as error:
-            yield Item(key(line), None, file, line.kind.unit, refused=str(error))
+    for part in controller.parts():
+        for line in described(type(part)):
+            source = line.sources[part.version]
+            if source is None:
+                continue
+            name = key(line, part)
+            file = part.path(source.files[0]) if source.files else ""
+            try:
+                yield Item(name, source.read(part), file, line.kind.unit)
+            except UnsupportedError:
+                continue
+            except NotFoundError:
+                if not cgroup.exists():
+                    return
+            except FileError as error:
+                yield Item(name, None, file, line.kind.unit, refused=str(error))
 
 
-def key(line: Reading[Any]) -> str:
+def key(line: Reading[Any], part: Controller) -> str:
     """v2's name; what only v1 has is called by its controller and attribute."""
-    modern = line.sources[2]
-    if modern is not None:
-        return modern.files[0]
-    old = line.sources[1]
+    modern, old = line.sources[2], line.sources[1]
+    if modern is not None and modern.files and not line.name.endswith("_device"):
+        return os.path.basename(part.path(modern.files[0]))
     if line.owner.name == "core" and old is not None:
         return old.files[0]
-    return f"{line.owner.name}.{line.name}"
+    size = f".{part.size}" if isinstance(part, Hugetlb) else ""
+    return f"{line.owner.name}{size}.{line.name}"
 
 
 def _json(cgroup: Cgroup, found: Mapping[str, list[Item]]) -> str:

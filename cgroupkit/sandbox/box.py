@@ -14,8 +14,9 @@ from typing import Any, Self, Unpack
 from cgroupkit import delegation, tree
 from cgroupkit.cgroup import Cgroup
 from cgroupkit.errors import InvalidValueError
+from cgroupkit.options import Options
 from cgroupkit.plan import apply
-from cgroupkit.resources import Options, Resources
+from cgroupkit.resources import Resources
 from cgroupkit.sandbox import leftovers
 from cgroupkit.sandbox.isolation import Isolate, isolation
 from cgroupkit.sandbox.launch import Launch, launcher_path, start
