@@ -23,7 +23,8 @@ from cgroupkit.controllers import (
     Cpu,
     CpuMax,
     Cpuset,
-    Io,
+    IoLatency,
+    IoMax,
     Memory,
     Partition,
     Pids,
@@ -32,7 +33,10 @@ from cgroupkit.controllers import (
     described,
     peek,
 )
-from cgroupkit.controllers.cpu import CfsBandwidth
+from cgroupkit.controllers.base import File
+from cgroupkit.controllers.elsewhere import NO_ATTRIBUTE, SET_ELSEWHERE
+from cgroupkit.controllers.tables import Table
+from cgroupkit.devices.rules import DeviceRule
 from cgroupkit.errors import (
     CgroupKitError,
     FeatureError,
@@ -43,38 +47,9 @@ from cgroupkit.errors import (
     UnsupportedError,
 )
 
+V1_UNLIMITED = 0x7FFFFFFF00000000
 INTERFACE = Path(__file__).parent / "recorded" / "interface.tsv"
 MIB = 1 << 20
-
-NOT_ATTRIBUTES = {
-    "cgroup.kill": "Cgroup.kill()",
-    "memory.reclaim": "Memory.reclaim()",
-    "memory.force_empty": "Memory.force_empty()",
-    "cgroup.event_control": "for events",
-    "memory.pressure_level": "for events",
-    ".__DEBUG__.cpuset.cpus.subpartitions": "for debugging the kernel",
-}
-SET_ELSEWHERE = {
-    "tasks": "Cgroup.attach(thread=True)",
-    "cgroup.procs": "Cgroup.attach()",
-    "cgroup.threads": "Cgroup.attach(thread=True)",
-    "cgroup.subtree_control": "Cgroup.create() and vacate()",
-    "cpuacct.usage": "CpuAcct.reset()",
-    "memory.oom_control": "Memory.set_oom_kill_disable()",
-    "memory.peak": "Memory.peak_meter()",
-    "memory.max_usage_in_bytes": "Memory.peak_meter()",
-    "memory.swap.peak": "only readers of one descriptor see it",
-    "memory.failcnt": "a reset would be for every reader",
-    "memory.kmem.failcnt": "a reset would be for every reader",
-    "memory.kmem.max_usage_in_bytes": "a reset would be for every reader",
-    "memory.kmem.tcp.failcnt": "a reset would be for every reader",
-    "memory.kmem.tcp.max_usage_in_bytes": "a reset would be for every reader",
-    "memory.memsw.failcnt": "a reset would be for every reader",
-    "memory.memsw.max_usage_in_bytes": "a reset would be for every reader",
-    "cpu.pressure": "for events",
-    "memory.pressure": "for events",
-    "irq.pressure": "for events",
-}
 
 LINES = {line.option: line for cls in CONTROLLERS.values() for line in described(cls)}
 SETTINGS = {option: line for option, line in LINES.items() if isinstance(line, Setting)}
@@ -98,25 +73,20 @@ with INTERFACE.open() as table:
 def test_every_interface_file_is_described(row: dict[str, str]) -> None:
     version, file = int(row["version"][1]), row["file"]
     lines = [line for line in LINES.values() if file in files_of(line, version)]
-    assert bool(lines) != (file in NOT_ATTRIBUTES)
+    assert bool(lines) != (file in NO_ATTRIBUTE)
     if lines:
         settable = any(isinstance(line, Setting) for line in lines)
-        assert settable == ("w" in row["access"] and file not in SET_ELSEWHERE)
+        writable = "w" in row["access"] or file == "devices.list"  # through devices.allow and deny
+        assert settable == (writable and file not in SET_ELSEWHERE)
 
 
 def test_there_is_no_excuse_without_a_file() -> None:
-    assert {*NOT_ATTRIBUTES, *SET_ELSEWHERE} <= {row["file"] for row in ROWS}
+    assert {*NO_ATTRIBUTE, *SET_ELSEWHERE} <= {row["file"] for row in ROWS}
 
 
 def test_no_file_is_described_that_does_not_exist() -> None:
     known = {(int(row["version"][1]), row["file"]) for row in ROWS}
-    told = {
-        (v, f)
-        for line in LINES.values()
-        if line.owner is not Io
-        for v in (1, 2)
-        for f in files_of(line, v)
-    }
+    told = {(v, f) for line in LINES.values() for v in (1, 2) for f in files_of(line, v)}
     assert told <= known
 
 
@@ -152,10 +122,11 @@ def kept(recorded: Any, tmp_path_factory: pytest.TempPathFactory) -> Kept:
     def controllers(cls: type[Controller], version: int) -> list[Controller]:
         def at(place: str, name: str) -> Controller:
             kind = CONTROLLERS[name]
-            group = "cgroup" if name == "core" else name
+            group = {"core": "cgroup", "io": "blkio" if version == 1 else "io"}.get(name, name)
             return kind(version, str(found.get((version, place, group), top)), lambda n: at(place, n))
 
-        return [at(place, cls.name) for place in ("root", "inner", "leaf")]
+        places = ("root", "inner", "leaf")
+        return [part for place in places for part in at(place, cls.name).parts()]
 
     return controllers
 
@@ -165,7 +136,7 @@ def recorded_lines() -> list[Any]:
         pytest.param(line, version, id=f"v{version}-{option}")
         for option, line in LINES.items()
         for version in (1, 2)
-        if line.sources[version]
+        if files_of(line, version)
     ]
 
 
@@ -193,13 +164,19 @@ def test_recorded_texts_are_read_without_loss(kept: Kept, line: Reading[Any], ve
             wanted = len([row for row in text.splitlines() if re.fullmatch(r"\S+ \d+", row)])
             if not (line.owner in (Cpu, Memory) and version == 1 and line.name in ("stat", "events")):
                 assert len(numbers) + len(value.extra) == wanted
-        if isinstance(line, Setting) and not isinstance(line.sources[version], CfsBandwidth):
-            source: Any = line.sources[version]
-            if line.option == "core.type":
-                return  # only "threaded" can be set
+        source: Any = line.sources[version]
+        if isinstance(source, Table):
+            assert len(value) == len(
+                [row for row in text.splitlines() if not row.startswith("default")]
+            )
+            printed = {key: source.row.print(inner, "x") for key, inner in value.items()}
+            assert source.kind.parse("".join(f"{key} {row}\n" for key, row in printed.items())) == value
+        elif isinstance(line, Setting) and isinstance(source, File):
+            if line.option in ("core.type", "memory.oom_kill_disable"):
+                return  # what is written is not what is read
             printed = source._print(value, "x")
             assert source.kind.parse(printed) == value
-            if text.strip() not in ("", "9223372036854771712"):
+            if text.strip() and not (text.strip().isdigit() and int(text) >= V1_UNLIMITED):
                 assert printed == text.strip().removeprefix("default ")
     if not seen:
         pytest.skip("none of the recorded kernels had it")
@@ -256,18 +233,20 @@ def test_partitions(text: str, partition: Partition) -> None:
 
 # Any text
 
+ANY_BYTES = st.binary(max_size=60).map(lambda data: data.decode("utf-8", "surrogateescape"))
+
 
 @pytest.mark.parametrize(("line", "version"), recorded_lines())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
-@given(text=st.one_of(st.text(max_size=40), st.from_regex(r"\A([a-z0-9:.]+[ =\n]){0,6}\Z")))
+@given(text=st.one_of(ANY_BYTES, st.text(max_size=40), st.from_regex(r"\A([a-z0-9:.]+[ =\n]){0,6}\Z")))
 def test_any_text_gives_a_value_or_our_error(
     tmp_path: Path, line: Reading[Any], version: int, text: str
 ) -> None:
-    controller = line.owner(
-        version, str(tmp_path), lambda name: CONTROLLERS[name](version, str(tmp_path), None)
-    )
+    here = str(tmp_path)
+    controller = line.owner(version, here, lambda name: CONTROLLERS[name](version, here, None))
+    controller = next(controller.parts())
     for file in files_of(line, version):
-        (tmp_path / file).write_bytes(text.encode("utf-8", "surrogateescape"))
+        Path(controller.path(file)).write_bytes(text.encode("utf-8", "surrogateescape"))
     try:
         getattr(controller, line.name)
     except FormatError as error:
@@ -278,7 +257,17 @@ def test_any_text_gives_a_value_or_our_error(
 # This kernel
 
 ONE_CPU = frozenset({0})
-ROOT_ONLY = {"cpuset.memory_pressure_enabled", "core.release_agent"}
+DISK = next(
+    Path(f"{disk}/dev").read_text().strip()
+    for disk in sorted(Path("/sys/block").iterdir())
+    if not disk.name.startswith(("loop", "ram", "zram"))
+)
+ROOT_ONLY = {
+    "cpuset.memory_pressure_enabled",
+    "core.release_agent",
+    "io.cost_qos",
+    "io.cost_model",
+}
 VALUES: dict[str, list[Any]] = {
     "cpu.weight": [250, "1", 10000],
     "cpu.weight_nice": [5, -20],
@@ -314,12 +303,29 @@ VALUES: dict[str, list[Any]] = {
     "memory.oom_group": [True, False],
     "memory.memsw_limit": [128 * MIB],
     "memory.swappiness": [10, "0"],
+    "memory.oom_kill_disable": [True, False],
     "memory.use_hierarchy": [True],
     "memory.move_charge_at_immigrate": [0],
     "memory.kmem_limit": [None],
     "memory.kmem_tcp_limit": [16 * MIB, None],
+    "io.max": [{DISK: IoMax(rbps=5 * MIB, wiops=100)}, {DISK: IoMax(wbps=2)}, {}],
+    "io.low": [{}],
+    "io.latency": [{DISK: IoLatency(target=75000)}, {}],
     "io.weight": [50],
+    "io.weight_device": [{}],
     "io.bfq_weight": [50],
+    "io.bfq_weight_device": [{}],
+    "io.prio_class": ["idle", "no-change"],
+    "devices.rules": [(DeviceRule("c", 1, 3, "r"),), None],
+    "hugetlb.max": [4 * MIB, 0, None],
+    "hugetlb.rsvd_max": [2 * MIB, None],
+    "net_cls.classid": [0x100001, "0"],
+    "net_prio.ifpriomap": [{"lo": 5}],
+    "rdma.max": [{}],
+    "misc.max": [{}],
+    "dmem.max": [{}],
+    "dmem.low": [{}],
+    "dmem.min": [{}],
     "pids.max": [33, "0", 4_194_304, None],
     "freezer.state": ["FROZEN", "THAWED"],
     "core.type": ["threaded"],
@@ -339,7 +345,7 @@ def test_every_setting_is_tried() -> None:
 def attached(cgroup: Cgroup, line: Reading[Any]) -> Controller:
     """The controller, where this kernel has the attribute; else skip with the reason."""
     try:
-        controller = cgroup.controller(line.owner.name)
+        controller = next(cgroup.controller(line.owner.name).parts())
         line.__get__(controller, type(controller))
     except UnsupportedError as error:
         pytest.skip(str(error))
@@ -348,11 +354,11 @@ def attached(cgroup: Cgroup, line: Reading[Any]) -> Controller:
 
 @pytest.mark.kernel
 @pytest.mark.parametrize("option", VALUES)
-def test_what_is_set_is_read_back(cgroup: Cgroup, option: str) -> None:
+def test_what_is_set_is_read_back(everywhere: Cgroup, option: str) -> None:
     line = SETTINGS[option]
-    controller = attached(cgroup, line)
+    controller = attached(everywhere, line)
     if option == "memory.memsw_limit":
-        cgroup.memory.max = 64 * MIB
+        everywhere.memory.max = 64 * MIB
     for value in VALUES[option]:
         try:
             setattr(controller, line.name, value)
@@ -370,9 +376,9 @@ def test_what_is_set_is_read_back(cgroup: Cgroup, option: str) -> None:
 
 @pytest.mark.kernel
 @pytest.mark.parametrize("option", [option for option in SETTINGS if option not in ROOT_ONLY])
-def test_out_of_the_domain_nothing_is_written(cgroup: Cgroup, option: str) -> None:
+def test_out_of_the_domain_nothing_is_written(everywhere: Cgroup, option: str) -> None:
     line = SETTINGS[option]
-    controller = attached(cgroup, line)
+    controller = attached(everywhere, line)
     before = getattr(controller, line.name)
     for value in ("nonsense", "-77", 10**30, object(), b"1", 3.7j):
         with pytest.raises(InvalidValueError, match=re.escape(option)) as caught:
@@ -384,10 +390,10 @@ def test_out_of_the_domain_nothing_is_written(cgroup: Cgroup, option: str) -> No
 @pytest.mark.kernel
 @pytest.mark.rootless
 @each_line
-def test_everything_can_be_read(cgroup: Cgroup, line: Reading[Any]) -> None:
-    controller = attached(cgroup, line)
+def test_everything_can_be_read(everywhere: Cgroup, line: Reading[Any]) -> None:
+    controller = attached(everywhere, line)
     assert peek(controller, line) is not None or line.name.startswith(
-        ("max", "high", "low", "min", "soft", "swap", "zswap", "mem", "kmem", "uclamp")
+        ("max", "high", "low", "min", "soft", "swap", "zswap", "mem", "kmem", "uclamp", "rsvd", "rules")
     )
 
 
@@ -395,7 +401,7 @@ def test_everything_can_be_read(cgroup: Cgroup, line: Reading[Any]) -> None:
 @each_line
 def test_what_this_kernel_does_not_have_says_why(cgroup: Cgroup, line: Reading[Any]) -> None:
     try:
-        controller = cgroup.controller(line.owner.name)
+        controller = next(cgroup.controller(line.owner.name).parts())
     except UnsupportedError as error:
         assert re.search("because|not available|no files on v2", str(error))
         return
@@ -465,17 +471,6 @@ def test_reclaim(cgroup: Cgroup, needs: Any) -> None:
     for size in (None, "1X", -5):
         with pytest.raises(InvalidValueError, match="size"):
             cgroup.memory.reclaim(size)
-
-
-@pytest.mark.kernel
-def test_the_oom_killer_can_be_told_to_wait(cgroup: Cgroup, needs: Any) -> None:
-    needs("memory", version=1)
-    cgroup.memory.set_oom_kill_disable(True)
-    assert cgroup.memory.oom_control.oom_kill_disable == 1
-    cgroup.memory.set_oom_kill_disable(False)
-    assert cgroup.memory.oom_control.oom_kill_disable == 0
-    with pytest.raises(InvalidValueError):
-        cgroup.memory.set_oom_kill_disable("maybe")  # type: ignore[arg-type]
 
 
 @pytest.mark.kernel
