@@ -26,7 +26,7 @@ from cgroupkit.controllers.kinds import (
 )
 from cgroupkit.controllers.memory_stat import MEMORY_STAT, MEMORY_STAT_V1
 from cgroupkit.controllers.pressure import PRESSURE
-from cgroupkit.errors import InvalidValueError, UnsupportedError
+from cgroupkit.errors import FeatureError, InvalidValueError, UnsupportedError
 from cgroupkit.units import Size
 
 
@@ -70,6 +70,33 @@ def _events_v1(oom_control: str, failcnt: str) -> MemoryEvents:
 
 def _swap_current_v1(both: str, memory: str) -> int:
     return max(int(both) - int(memory), 0)
+
+
+class KernelMemory(File[int | None, Size]):
+    """A limit that newer kernels refuse (5.16) or take and forget (6.6)."""
+
+    def __init__(self) -> None:
+        super().__init__("memory.kmem.limit_in_bytes", BYTES)
+
+    def steps(self, controller: Controller, value: Size, option: str) -> list[Step]:
+        return [
+            KernelMemoryStep(step.controller, step.file, step.text)
+            for step in super().steps(controller, value, option)
+        ]
+
+
+class KernelMemoryStep(Step):
+    def take(self) -> None:
+        self.controller.write(self.file, self.text)
+        if BYTES.parse(self.controller.read(self.file)) is None and self.text != "-1":
+            raise FeatureError(
+                errno.EOPNOTSUPP,
+                f"{self.path} took {self.text} and forgot it: Linux refuses a limit on kernel memory "
+                f"since 5.16 and ignores it since 6.6 (this is {os.uname().release}); kernel memory "
+                "counts in memory.max",
+                self.path,
+                self.text,
+            )
 
 
 class OomKillDisable(File[bool, bool]):
@@ -259,7 +286,7 @@ class Memory(Controller, name="memory"):
     )
     kmem_limit = Setting(
         BYTES,
-        v1="memory.kmem.limit_in_bytes",
+        v1=KernelMemory(),
         instead=_NO_KMEM,
         doc="Limit on kernel memory; refused since 5.16, without effect since 6.6.",
     )
