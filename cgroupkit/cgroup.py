@@ -30,6 +30,7 @@ from cgroupkit.controllers import (
 from cgroupkit.errors import InvalidValueError, NotFoundError, UnsupportedError
 from cgroupkit.hierarchy import BY_DIRECTORY, host, key_of, paths_of
 from cgroupkit.options import Options
+from cgroupkit.persist import persist
 from cgroupkit.plan import apply
 from cgroupkit.resources import Resources
 from cgroupkit.tree import Branch
@@ -161,6 +162,18 @@ class Cgroup:
                 f"/proc/{pid or 'self'}/cgroup",
             )
         return cls.at(branches)
+
+    @classmethod
+    def of_container(cls, name: str) -> Cgroup:
+        """The cgroup of a running container, by its id, the beginning of one, or its name.
+
+        Of Docker, Podman, containerd, CRI-O, Kubernetes, LXC and systemd-nspawn; there is more in
+        :mod:`cgroupkit.containers`. Raises :class:`ContainerNotFoundError` (a :class:`NotFoundError`)
+        and :class:`AmbiguousContainerError`, which list what there is.
+        """
+        from cgroupkit.containers import find  # noqa: PLC0415
+
+        return find(name).cgroup
 
     # What and where it is
 
@@ -315,9 +328,12 @@ class Cgroup:
         The options are those of :class:`Resources`. Lowering memory below what is in use is refused
         with :class:`BusyError` before anything is written, where the kernel would kill (v2), unless
         *check* is False (None: what ``memory_check_before_update`` says, else True). If the kernel
-        refuses one write, the earlier ones are undone.
+        refuses one write, the earlier ones are undone. Where the cgroup is a unit of systemd's, it is
+        told too, so that a daemon-reload keeps the change.
         """
-        apply(self, Resources.of(resources), check=check)
+        wanted = Resources.of(resources)
+        apply(self, wanted, check=check)
+        persist(self, wanted)
 
     def stats(self) -> Stats:
         """What is known of this cgroup at this moment."""

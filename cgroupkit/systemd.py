@@ -56,6 +56,13 @@ def expected_scope() -> tuple[str, bool]:
         return f"{str(manager).rstrip('/')}/{default}/{UNIT}", False
 
 
+def set_unit_properties(unit: str, properties: list[tuple[str, tuple[str, Any]]]) -> None:
+    """Change what systemd has on record for *unit*, until the next boot (SetUnitProperties)."""
+    with _connection() as bus:
+        body = (unit, True, properties)
+        _call(bus, _PATH, f"{_BUS}.Manager", "SetUnitProperties", "sba(sv)", body)
+
+
 @contextmanager
 def _connection() -> Iterator[DBusConnection]:
     from jeepney.io.blocking import open_dbus_connection  # noqa: PLC0415

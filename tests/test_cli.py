@@ -703,3 +703,62 @@ def test_memory_below_what_is_in_use_needs_force(inside, cgroup, name):
         process.wait()
         process.stdin.close()
         process.stdout.close()
+
+
+@kernel
+def test_the_processes_inside(inside, cgroup, name):
+    below, beside = (Cgroup.create(f"{name}/{word}") for word in ("below", "beside"))
+    with sleeper(below) as one, sleeper(beside) as two:
+        found = json.loads(inside("ps", "--json", name)[1])
+        assert [process["pid"] for process in found] == sorted([one.pid, two.pid])
+        assert found[0]["command"][0].endswith("sleep")
+        status, out, _ = inside("ps", name)
+        assert (status, len(out.splitlines())) == (0, 3)
+        assert out.split()[:7] == ["PID", "PPID", "USER", "STATE", "RSS", "TIME", "COMMAND"]
+
+
+@kernel
+def test_dockers_words_for_freezing(inside, cgroup, name):
+    with sleeper(cgroup):
+        assert inside("pause", name) == (0, "", "")
+        assert cgroup.frozen
+        assert inside("unpause", name) == (0, "", "")
+        assert not cgroup.frozen
+
+
+@kernel
+def test_stats_as_docker_prints_json(inside, cgroup, name):
+    with sleeper(cgroup):
+        _, out, _ = inside("stats", "--no-stream", "--format", "json", "--interval", "0.1", name)
+    (line,) = map(json.loads, out.splitlines())
+    assert line.keys() == {
+        "BlockIO", "CPUPerc", "Container", "ID", "MemPerc", "MemUsage", "Name", "NetIO", "PIDs",
+    }  # fmt: skip
+    assert line["PIDs"] == "1"
+
+
+@kernel
+def test_what_docker_update_has_and_this_cannot_do(inside, cgroup, name):
+    status, _, said = inside("update", "--restart", "always", name)
+    assert status == 2
+    assert "supervise" in said and "docker update --restart" in said
+    if host().controllers["memory"].version == 1:
+        status, _, said = inside("update", "--kernel-memory", "50M", name)
+        assert status in (0, 1, 2)
+        assert ("5.16" in said) == (cgroup.memory.kmem_limit is None)
+
+
+@kernel
+def test_limits_by_disk_are_given_again_and_again(inside, cgroup, name):
+    if not host().controllers["io"].available:
+        pytest.skip("no io controller")
+    options = ("--device-read-bps", "4095:77:5m", "--device-read-bps", "4095:78:5m")
+    status, _, said = inside("update", *options, name)
+    assert status == 2
+    assert "4095:77" in said and "there is no such disk" in said
+
+
+def test_a_name_of_neither_lists_what_there_is(inside):
+    status, _, said = inside("show", "no-such-container-0")
+    assert status == 1
+    assert "no-such-container-0" in said and "no running container" in said

@@ -1,4 +1,4 @@
-"""cgroupkit freeze and thaw."""
+"""cgroupkit freeze and thaw, which docker calls pause and unpause."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from cgroupkit.cli.parsing import Parser, names, seconds
 
 
 def arguments(parser: Parser, name: str) -> None:
-    if name == "freeze":
+    freezes = name in ("freeze", "pause")
+    if freezes:
         parser.add_argument(
             "--timeout", metavar="SECONDS", default="5", help="give up, and thaw again, after (5)"
         )
-    parser.set_defaults(freeze=name == "freeze")
+    parser.set_defaults(freeze=freezes)
     names(parser)
     parser.example(f"cgroupkit {name} myapp/worker")
 

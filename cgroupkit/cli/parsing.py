@@ -50,7 +50,10 @@ class Parser(argparse.ArgumentParser):
 def names(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
     """The positional NAME..."""
     parser.add_argument(
-        "names", metavar="NAME", nargs="*" if optional else "+", help="a cgroup's path, or a pid in it"
+        "names",
+        metavar="NAME",
+        nargs="*" if optional else "+",
+        help="a cgroup's path, a pid in it, or a container",
     )
 
 

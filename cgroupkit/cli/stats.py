@@ -11,12 +11,14 @@ from collections.abc import Sequence
 
 import attrs
 
-from cgroupkit import systemd
+from cgroupkit import members, systemd
 from cgroupkit.cgroup import Cgroup
 from cgroupkit.cli import printing, target
 from cgroupkit.cli.messages import put
 from cgroupkit.cli.parsing import Parser, names, seconds
+from cgroupkit.containers import Container, containers
 from cgroupkit.errors import CgroupKitError, NotFoundError
+from cgroupkit.network import interfaces
 from cgroupkit.stats import Stats
 from cgroupkit.units import format_bytes
 
@@ -34,6 +36,9 @@ class Row:
     """One cgroup over one interval; None is not known on this machine."""
 
     name: str
+    container: str | None = None
+    """The container's id, if it is one; *label* is what its engine calls it."""
+    label: str | None = None
     cpu_percent: float | None
     memory_used: int | None
     memory_limit: int | None
@@ -52,11 +57,17 @@ def arguments(parser: Parser, name: str) -> None:
     parser.add_argument("--no-stream", action="store_true", help="print once, after one interval")
     parser.add_argument("--interval", metavar="SECONDS", default="1", help="between two readings (1)")
     parser.add_argument("--json", action="store_true", help="one JSON array a reading, each on a line")
+    parser.add_argument(
+        "--format",
+        metavar="FORMAT",
+        choices=("table", "json"),
+        help="table, or json as docker prints it",
+    )
     names(parser, optional=True)
     parser.description = (
-        "What cgroups use, in the columns of docker stats. Without a name: one row for each top-level\n"
-        "cgroup of the place where you create them, children counted; if nothing runs there, of the\n"
-        "root. Empty ones are left out."
+        "What cgroups and containers use, in the columns of docker stats. Without a name: the running\n"
+        "containers and the top-level cgroups of the place where you create them, children counted;\n"
+        "if nothing runs there, those of the root. Empty ones are left out."
     )
     parser.example("cgroupkit stats", "cgroupkit stats --no-stream --json /system.slice | jq .")
 
@@ -64,8 +75,9 @@ def arguments(parser: Parser, name: str) -> None:
 def main(args: argparse.Namespace) -> int:
     interval = seconds(args.interval, "--interval")
     watched = _Watched(args.names, everything=args.all)
-    if args.json or args.no_stream or not _redrawable():
-        return _print(watched, interval, once=args.no_stream, as_json=args.json)
+    form = "array" if args.json else args.format or "table"
+    if form != "table" or args.no_stream or not _redrawable():
+        return _print(watched, interval, once=args.no_stream, form=form)
     return _redraw(watched, interval)
 
 
@@ -77,7 +89,14 @@ class _Watched:
     """The cgroups to look at: those named, or what there is at each moment."""
 
     def __init__(self, given: Sequence[str], *, everything: bool) -> None:
-        self._named = list({(cg := target.find(name)).name: cg for name in given}.values())
+        self._containers: dict[Cgroup, Container] = {}
+        self._named: list[Cgroup] = []
+        for name in given:
+            container, cgroup = target.container_or_cgroup(name)
+            if container is not None:
+                self._containers[cgroup] = container
+            if cgroup not in self._named:
+                self._named.append(cgroup)
         self._everything = everything
         self._machine = _machine_memory()
 
@@ -97,10 +116,17 @@ class _Watched:
     def _choose(self) -> list[Cgroup]:
         if self._everything:
             return [cgroup for cgroup in Cgroup("/").walk() if cgroup.name != "/" and _has(cgroup)]
+        self._containers = {container.cgroup: container for container in containers()}
+        return [*self._containers, *self._tops()]
+
+    def _tops(self) -> list[Cgroup]:
         place = target.ours()
+        if self._containers and place is None:
+            return []
         for top in filter(None, (place, Cgroup("/"))):
             children = [cgroup for cgroup in top.children() if not cgroup.name.endswith(_HOLDER)]
-            if inside := [cgroup for cgroup in children if _has(cgroup, below=True)]:
+            inside = [cgroup for cgroup in children if _has(cgroup, below=True)]
+            if inside or self._containers:
                 return inside
         return []
 
@@ -112,12 +138,18 @@ class _Watched:
         limit = min(limits) if limits and now.memory.current is not None else None
         percent = None if before is None else now.cpu_percent(before)
         share = now.memory_percent(limit) if limit else None
+        network = interfaces(members.everyone(cgroup.branches))
+        container = self._containers.get(cgroup)
         return Row(
             name=cgroup.name,
+            container=None if container is None else container.id,
+            label=None if container is None else container.name,
             cpu_percent=None if percent is None else round(percent, 2),
             memory_used=now.working_set,
             memory_limit=limit,
             memory_percent=None if share is None else round(share, 2),
+            net_rx_bytes=None if network is None else sum(i.rx_bytes for i in network.values()),
+            net_tx_bytes=None if network is None else sum(i.tx_bytes for i in network.values()),
             block_read_bytes=None if now.io is None else sum(d.rbytes for d in now.io.values()),
             block_written_bytes=None if now.io is None else sum(d.wbytes for d in now.io.values()),
             pids=now.pids.current,
@@ -143,16 +175,18 @@ def _machine_memory() -> int | None:
         return None
 
 
-def _print(watched: _Watched, interval: float, *, once: bool, as_json: bool) -> int:
+def _print(watched: _Watched, interval: float, *, once: bool, form: str) -> int:
     before = watched.sample()
     while True:
         time.sleep(interval)
         now = watched.sample()
         rows = watched.rows(before, now)
-        if as_json:
+        if form == "array":
             put(printing.dump(rows, indent=None))
+        elif form == "json":
+            put("\n".join(printing.dump(_as_docker(row), indent=None) for row in rows))
         else:
-            put(printing.table([_COLUMNS, *map(_cells, rows)]))
+            put(printing.table(_lines(rows)))
         if once:
             return 0
         before = now
@@ -172,9 +206,30 @@ def _redraw(watched: _Watched, interval: float) -> int:
             before = now
 
 
+def _lines(rows: Sequence[Row]) -> list[Sequence[str]]:
+    first = "CONTAINER ID" if rows and all(row.container for row in rows) else _COLUMNS[0]
+    return [(first, *_COLUMNS[1:]), *map(_cells, rows)]
+
+
+def _as_docker(row: Row) -> dict[str, str]:
+    """The keys of ``docker stats --format json``."""
+    first, name, cpu, memory, share, network, disk, pids = _cells(row)
+    return {
+        "BlockIO": disk,
+        "CPUPerc": cpu,
+        "Container": first,
+        "ID": first,
+        "MemPerc": share,
+        "MemUsage": memory,
+        "Name": name,
+        "NetIO": network,
+        "PIDs": pids,
+    }
+
+
 def _fitting(rows: Sequence[Row], width: int) -> str:
     """In a narrow window without the first column: the name tells too."""
-    cells = [_COLUMNS, *map(_cells, rows)]
+    cells = _lines(rows)
     text = printing.table(cells)
     return text if max(map(len, text.splitlines())) <= width else printing.table(r[1:] for r in cells)
 
@@ -186,8 +241,8 @@ def _cells(row: Row) -> tuple[str, ...]:
     network = (row.net_rx_bytes, row.net_tx_bytes)
     disk = (row.block_read_bytes, row.block_written_bytes)
     return (
-        short(row.name),
-        short_ids(row.name.rpartition("/")[2] or "/"),
+        short(row.container or row.name),
+        row.label or short_ids(row.name.rpartition("/")[2] or "/"),
         _percent(row.cpu_percent),
         f"{used} / {limit}",
         _percent(row.memory_percent),

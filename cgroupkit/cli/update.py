@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from cgroupkit.cgroup import Cgroup
 from cgroupkit.cli import options, target
 from cgroupkit.cli.messages import UsageError
 from cgroupkit.cli.parsing import Parser, names
@@ -18,23 +17,40 @@ def arguments(parser: Parser, name: str) -> None:
         action="store_true",
         help="v2: lower memory even below what is in use, and so kill; v1 refuses all the same",
     )
+    parser.add_argument("--restart", metavar="POLICY", help=argparse.SUPPRESS)
     names(parser)
-    parser.example("cgroupkit update --memory 400M --cpus 2 myapp/worker")
+    parser.description = (
+        "Change limits of cgroups and running containers, with the options and meanings of docker\n"
+        "update: of each all that is given, or nothing."
+    )
+    parser.example(
+        "cgroupkit update --memory 400M --cpus 2 myapp/worker",
+        "cgroupkit update -m 200M web  # a container of Docker, Podman, containerd, ...",
+    )
 
 
 def main(args: argparse.Namespace) -> int:
+    if args.restart is not None:
+        raise UsageError(
+            "--restart is kept by whoever starts the program: `docker update --restart` for Docker's "
+            "containers; of a Sandbox it is supervise(argv, restart=...), which can be changed there"
+        )
     limits = options.given(args)
     if not limits:
         raise UsageError("give at least one limit, such as --memory 400M; --help lists them")
 
-    def update(cgroup: Cgroup) -> None:
+    def update(name: str) -> None:
+        container, cgroup = target.container_or_cgroup(name)
         try:
-            cgroup.update(check=not args.force, **limits)
+            if container is None:
+                cgroup.update(check=False if args.force else None, **limits)
+            else:
+                container.update(check=False if args.force else None, **limits)
         except BusyError as error:
             words = _in_our_terms(str(error))
             raise BusyError(error.errno or 0, words, error.filename, error.value) from None
 
-    return target.each(args.names, update)
+    return target.each_name(args.names, update)
 
 
 def _in_our_terms(message: str) -> str:

@@ -1,0 +1,100 @@
+"""What a process may really use: the tightest of the limits that it and all above it have."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+import attrs
+
+from cgroupkit.cgroup import Cgroup
+from cgroupkit.controllers import Controller, Cpu, Cpuset, Memory, peek
+from cgroupkit.errors import ProcessGoneError, UnsupportedError
+from cgroupkit.tree import Branch
+
+T = TypeVar("T")
+C = TypeVar("C", bound=Controller)
+
+
+@attrs.frozen
+class Effective(Generic[T]):
+    """A limit in force, and what sets it."""
+
+    value: T
+    by: str
+    """The interface file, or ``machine`` or ``affinity``."""
+    cgroup: Cgroup | None = None
+    """The cgroup that decides; None where it is not a cgroup."""
+
+
+def effective_memory_limit(pid: int | None = None) -> Effective[int]:
+    """Bytes: the least of memory.max of the process's cgroup and of those above, or what there is.
+
+    *pid* is this process by default. Of cgroups above that a container cannot see, v1 still counts
+    the limit (memory.stat, hierarchical_memory_limit); on v2 they are not known.
+    """
+    best = Effective(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), "machine")
+    for cgroup, memory in _upwards(pid, Memory):
+        limits = {Memory.max.source(memory).files[0]: peek(memory, Memory.max)}
+        stat = peek(memory, Memory.stat) if memory.version == 1 and best.cgroup is None else None
+        if stat is not None:
+            limits["memory.stat"] = stat.extra.get("hierarchical_memory_limit")
+        for file, limit in limits.items():
+            if limit is not None and limit < best.value:
+                best = Effective(limit, memory.path(file), cgroup)
+    return best
+
+
+def effective_cpus(pid: int | None = None) -> Effective[frozenset[int]]:
+    """The CPUs that the process may run on: its affinity, which the kernel keeps within its cpuset."""
+    affinity = _affinity(pid)
+    machine = os.cpu_count() or 1
+    for cgroup, cpuset in _upwards(pid, Cpuset):
+        allowed = peek(cpuset, Cpuset.cpus_effective)
+        if allowed == affinity and len(allowed) < machine:
+            file = Cpuset.cpus_effective.source(cpuset).files[0]
+            return Effective(allowed, cpuset.path(file), cgroup)
+    return Effective(affinity, "affinity" if len(affinity) < machine else "machine")
+
+
+def effective_cpu_count(pid: int | None = None) -> Effective[float]:
+    """How many CPUs' worth of time the process may use: the least of its CPUs and of all quotas.
+
+    A number of workers from it is ``max(1, math.ceil(value))``.
+    """
+    cpus = effective_cpus(pid)
+    best: Effective[float] = Effective(float(len(cpus.value)), cpus.by, cpus.cgroup)
+    for cgroup, cpu in _upwards(pid, Cpu):
+        limit = peek(cpu, Cpu.max)
+        if limit is not None and limit.cpus is not None and limit.cpus < best.value:
+            best = Effective(limit.cpus, cpu.path(Cpu.max.source(cpu).files[0]), cgroup)
+    return best
+
+
+def _affinity(pid: int | None) -> frozenset[int]:
+    try:
+        return frozenset(os.sched_getaffinity(pid or 0))
+    except ProcessLookupError:
+        words = f"there is no process {pid}; it may have ended"
+        raise ProcessGoneError(3, words, f"/proc/{pid}") from None
+
+
+def _upwards(pid: int | None, kind: type[C]) -> Iterator[tuple[Cgroup, C]]:
+    """The process's cgroup and all above it that can be seen, with their controller."""
+    try:
+        own = Cgroup.of(pid)
+        branch: Branch | None = own.branch(kind.name)
+    except UnsupportedError:
+        return
+    while branch is not None:
+        cgroup = Cgroup.at((branch,))
+        yield cgroup, kind(branch.version, branch.directory, own.controller)
+        branch = _parent(branch)
+
+
+def _parent(branch: Branch) -> Branch | None:
+    if branch.is_root:
+        return None
+    up = os.path.dirname
+    return Branch(branch.hierarchy, up(branch.path) or "/", up(branch.directory))
