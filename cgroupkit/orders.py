@@ -86,8 +86,8 @@ def _limits_v2(memory: Memory, wanted: Resources) -> Iterator[Step]:
         total = _none(wanted.memory_swap)
         _refuse_swap_below(limit, total)
         swap = convert.swap_max(limit, total)
-        # A kernel that does not account for swap limits none, and gives none where there is none.
-        if swap or memory.has("memory.swap.max"):
+        # A kernel that does not account for swap has no file and no limit.
+        if swap is not None or memory.has("memory.swap.max"):
             yield from Memory.swap_max.steps(memory, swap, "memory_swap")
     if wanted.memory_reservation is not None:
         yield from Memory.low.steps(memory, _none(wanted.memory_reservation) or 0, "memory_reservation")
