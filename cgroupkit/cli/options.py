@@ -62,7 +62,12 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def given(args: argparse.Namespace) -> dict[str, Any]:
     """The limits of the command line as keyword arguments; what they cannot be is refused here."""
-    fields = (field.name for field in attrs.fields(Resources))
-    found = {name: getattr(args, name) for name in fields if getattr(args, name) is not None}
+    found = unchecked(args)
     Resources.of(found)
     return found
+
+
+def unchecked(args: argparse.Namespace) -> dict[str, Any]:
+    """The limits of the command line as they are written there."""
+    fields = (field.name for field in attrs.fields(Resources))
+    return {name: getattr(args, name) for name in fields if getattr(args, name) is not None}

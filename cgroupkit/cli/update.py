@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from cgroupkit.cli import options, target
 from cgroupkit.cli.messages import UsageError
 from cgroupkit.cli.parsing import Parser, names
 from cgroupkit.errors import BusyError
+from cgroupkit.resources import Resources
 
 
 def arguments(parser: Parser, name: str) -> None:
@@ -35,22 +37,32 @@ def main(args: argparse.Namespace) -> int:
             "--restart is kept by whoever starts the program: `docker update --restart` for Docker's "
             "containers; of a Sandbox it is supervise(argv, restart=...), which can be changed there"
         )
-    limits = options.given(args)
+    limits = options.unchecked(args)
     if not limits:
         raise UsageError("give at least one limit, such as --memory 400M; --help lists them")
+    meant: Any = {name: text for name, text in limits.items() if not _left_alone(name, text)}
+    Resources.of(meant)
+    check = False if args.force else None
 
     def update(name: str) -> None:
         container, cgroup = target.container_or_cgroup(name)
         try:
             if container is None:
-                cgroup.update(check=False if args.force else None, **limits)
+                cgroup.update(check=check, **limits)
             else:
-                container.update(check=False if args.force else None, **limits)
+                container.update(check=check, **meant)
         except BusyError as error:
             words = _in_our_terms(str(error))
             raise BusyError(error.errno or 0, words, error.filename, error.value) from None
 
     return target.each_name(args.names, update)
+
+
+def _left_alone(name: str, value: object) -> bool:
+    """Whether Docker takes the value of a container's option for none: 0, but for the pids limit."""
+    return value == "0" and (
+        name == "cpus" or name.startswith(("memory", "kernel_memory", "cpu_", "blkio_weight"))
+    )
 
 
 def _in_our_terms(message: str) -> str:

@@ -83,7 +83,8 @@ class Container:
         return tuple(sorted(members.everyone(self.cgroup.branches)))
 
     def __str__(self) -> str:
-        return " ".join(filter(None, [self.id[:12], self.name, f"({self.engine})"]))
+        id = self.id[:12] if self.id != self.name else None
+        return " ".join(filter(None, [id, self.name, f"({self.engine})"]))
 
     def update(self, *, check: bool | None = None, **resources: Unpack[Options]) -> None:
         """Change limits as ``docker update`` does, by Docker's rules for containers.
