@@ -220,7 +220,7 @@ def _io_weight_of(io: Io, disk: str, weight: int) -> Iterator[Step]:
 
 def _others(cgroup: Cgroup, wanted: Resources) -> Iterator[Step]:
     for size, limit in (wanted.hugepage_limits or {}).items():
-        pages, option = cgroup.hugetlb[size], f"hugepage_limits[{size!r}]"
+        pages, option = cgroup.hugetlb.of(size, "hugepage_limits"), f"hugepage_limits[{size!r}]"
         yield from Hugetlb.max.steps(pages, _none(limit), option)
         if pages.has("hugetlb.<size>.rsvd.max") or pages.has("hugetlb.<size>.rsvd.limit_in_bytes"):
             yield from Hugetlb.rsvd_max.steps(pages, _none(limit), option)

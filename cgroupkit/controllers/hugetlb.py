@@ -68,10 +68,14 @@ class Hugetlb(Controller, name="hugetlb"):
 
     def __getitem__(self, size: int | str) -> Hugetlb:
         """The files of one size: "2MB", "1G" or a number of bytes."""
-        name = page_size(size)
+        return self.of(size, "page size")
+
+    def of(self, size: int | str, option: str) -> Hugetlb:
+        """As ``hugetlb[size]``; *option* is named where there is no such size."""
+        name = page_size(size, option)
         if name not in self.sizes:
             raise invalid(
-                "page size", size, f"this machine has {units.format_names(self.sizes or ('none',))}"
+                option, size, f"this machine has {units.format_names(self.sizes or ('none',))}"
             )
         return Hugetlb(self.version, self.directory, self._find, name)
 
