@@ -21,6 +21,7 @@ from cgroupkit.sandbox import leftovers
 from cgroupkit.sandbox.isolation import Isolate, isolation
 from cgroupkit.sandbox.launch import Launch, launcher_path, start
 from cgroupkit.sandbox.outcome import Done, Verdict
+from cgroupkit.sandbox.supervise import RestartPolicy, Supervised
 from cgroupkit.sandbox.usage import Meter
 from cgroupkit.stats import Stats
 
@@ -72,6 +73,7 @@ class Sandbox:
         self._runs = 0
         self._swap_wanted = False
         self._frozen = False
+        self._supervised: list[Supervised] = []
 
     def __repr__(self) -> str:
         state = self._cgroup.name if self._cgroup else "not entered"
@@ -123,12 +125,17 @@ class Sandbox:
         if cgroup is None:
             return
         if os.getpid() == self._owner:
+            for supervised in self._supervised:
+                supervised.give_up()
             try:
                 leftovers.end(cgroup.branches)
             except KeyboardInterrupt:  # first things first
                 leftovers.end(cgroup.branches)
                 self._cgroup = None
                 raise
+            for supervised in self._supervised:
+                supervised.join()
+            self._supervised.clear()
         self._cgroup = None
 
     @property
@@ -217,11 +224,25 @@ class Sandbox:
             launch.close()
             usage = meter.read()
         returncode = launch.process.returncode
-        verdict = _verdict(returncode, usage, late=late)
+        verdict = verdict_of(returncode, usage, late=late)
         done = Done(args, returncode, stdout, stderr, verdict, usage)
         if check:
             done.check_returncode()
         return done
+
+    def supervise(self, args: Argv, restart: str = "no", **kwargs: Any) -> Supervised:
+        """Start *args* in the box and start it again when it ends, as :meth:`popen` would.
+
+        *restart* is Docker's: "no", "always", "unless-stopped" or "on-failure[:max]", with Docker's
+        pauses: 100 ms, doubled up to a minute, begun anew after a run of 10 seconds. Leaving the
+        block, or :meth:`Supervised.stop`, ends it. Raises what :meth:`popen` raises if the first
+        start fails; a later one that does is a run with exit status 127, 126 or 125.
+        """
+        policy = RestartPolicy.parse(restart)
+        fresh = self._runs == 0
+        supervised = Supervised(self, args, policy, lambda: self.popen(args, **kwargs), fresh)
+        self._supervised.append(supervised)
+        return supervised
 
     def _communicate(
         self, process: subprocess.Popen[Any], data: str | bytes | None, timeout: float | None
@@ -238,7 +259,7 @@ class Sandbox:
 
     # The box while it runs
 
-    def update(self, *, check: bool = True, **resources: Unpack[Options]) -> None:
+    def update(self, *, check: bool | None = None, **resources: Unpack[Options]) -> None:
         """Change the limits of what is running; as :meth:`Cgroup.update`."""
         wanted = Resources.of(resources)
         if wanted.memory_swap is not None:
@@ -310,7 +331,7 @@ def _decoded(output: bytes | None, stream: Any) -> Any:
     return output.decode(stream.encoding, stream.errors).replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _verdict(returncode: int, usage: Stats, *, late: bool) -> Verdict:
+def verdict_of(returncode: int, usage: Stats, *, late: bool) -> Verdict:
     if late:
         return Verdict.TIMEOUT
     if usage.memory.events.oom_kill:
