@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from cgroupkit.containers import docker_api, keepers, kubernetes, mounts, state
+from cgroupkit.containers import keepers, kubernetes, mounts, state
 from cgroupkit.containers.keepers import Keeper
 from cgroupkit.containers.layouts import FULL_ID
 
@@ -45,6 +45,8 @@ def _docker(id: str, pids: list[int]) -> str | None:
         name = state.text(state.load(f"{directory}/{id}/config.v2.json"), "Name")
         if name:
             return name.removeprefix("/")
+    from cgroupkit.containers import docker_api  # noqa: PLC0415  (http.client takes 15 ms)
+
     return docker_api.name(id)
 
 
@@ -92,9 +94,9 @@ def _storage_directories(id: str, pids: list[int], keeper: Keeper | None) -> Ite
 def _containerd(id: str, pids: list[int]) -> str | None:
     """nerdctl and Kubernetes leave the name among the annotations of the task's config.json."""
     for bundle in _bundles(id, pids):
-        annotations = (state.load(f"{bundle}/config.json") or {}).get("annotations")
+        config = state.load(f"{bundle}/config.json")
         for key in ("nerdctl/name", "io.kubernetes.cri.container-name"):
-            if name := state.text(annotations, key):
+            if name := state.text(config, "annotations", key):
                 return name
     return _nerdctl(id)
 
