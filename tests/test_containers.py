@@ -277,3 +277,8 @@ def test_a_real_container_of_podman(podman: Callable[..., str], tmp_path: Path, 
     assert container.cgroup.memory.max == 64 << 20
     container.update(memory="32M")
     assert container.cgroup.memory.max == 32 << 20
+    podman("rm", "--force", "--time=0", "pod-web")
+    # It was in the named hierarchies too, which the fixture has not made and does not clean.
+    left = Cgroup(cgroup.name)
+    left.kill(PATIENCE)
+    left.remove(recursive=True)

@@ -12,6 +12,7 @@ import sys
 import tarfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,8 @@ class Docker:
         self.directory = directory
         self.socket = f"unix://{directory}/docker.sock"
         self.log = (directory / "log").open("w")
+        parents = [f"{hierarchy.mount}/docker" for hierarchy in host().hierarchies]
+        self.parents = [parent for parent in parents if not os.path.isdir(parent)]
         self.process = subprocess.Popen(
             ["dockerd", "--iptables=false", "--ip6tables=false", "--bridge=none",
              f"--data-root={directory}/data", f"--exec-root={directory}/exec",
@@ -66,6 +69,9 @@ class Docker:
             self.process.send_signal(signal.SIGTERM)
             self.process.wait(PATIENCE)
         self.log.close()
+        for parent in self.parents:
+            with suppress(OSError):  # another Docker uses it
+                os.rmdir(parent)
 
 
 @pytest.fixture(scope="module")
@@ -123,8 +129,12 @@ def cgroupkit(*words: str) -> tuple[int, str]:
 
 
 def docker_stats(docker: Docker, name: str) -> dict[str, str]:
-    found: dict[str, str] = json.loads(docker("stats", "--no-stream", "--format={{json .}}", name))
-    return found
+    """Right after the start Docker knows nothing yet and prints zeros."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        found: dict[str, str] = json.loads(docker("stats", "--no-stream", "--format={{json .}}", name))
+        if not found["MemUsage"].startswith("0B / 0B") or time.monotonic() > end:
+            return found
 
 
 def settings(identity: str) -> dict[str, str]:

@@ -24,7 +24,7 @@ _LAYER = re.compile(r"(.+)/(overlay|vfs|btrfs|aufs)/(?:[^/]+/diff|dir/[^/]+)$")
 def name_of(container: Container) -> str | None:
     """The name; None where the engine gives none, or where its state cannot be read."""
     id, engine, pod = container.id, container.engine, container.pod
-    if FULL_ID.fullmatch(id) is None:
+    if engine in ("lxc", "nspawn") or FULL_ID.fullmatch(id) is None:
         return id
     pids = keepers.some_pids(container.cgroup.branches)
     if pod and (name := kubernetes.container_name(id, pod.uid, pids)):

@@ -34,7 +34,7 @@ def find(text: str) -> Container:
         fitting = _fitting(found, wanted)
         if len(fitting) > 1:
             raise AmbiguousContainerError(
-                f"{len(fitting)} containers fit {text!r}: {_listing(fitting)}; give more of the id"
+                f"{len(fitting)} containers fit {text!r}: {_listing(fitting)}; {_remedy(fitting)}"
             )
         if fitting:
             return fitting[0]
@@ -61,6 +61,13 @@ def _fitting(found: list[Found], wanted: str) -> list[Container]:
 
 def _all(found: Iterable[Found]) -> list[Container]:
     return [container for one in found if (container := one.container())]
+
+
+def _remedy(fitting: list[Container]) -> str:
+    if len({container.id for container in fitting}) == len(fitting):
+        return "give more of the id"
+    paths = ", ".join(container.cgroup.name for container in fitting[:_SHOWN])
+    return f"open the cgroup by its path: {paths}"
 
 
 def _listing(containers: list[Container]) -> str:
