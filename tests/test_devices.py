@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from cgroupkit.devices import bpf
 from cgroupkit.devices.program import assemble, disassemble
 from cgroupkit.devices.rules import DOCKER, DeviceRule, Rules, allowed, parse_rules, visible
 from cgroupkit.errors import (
+    AccessError,
     CgroupKitError,
     FileError,
     FormatError,
@@ -276,6 +278,62 @@ def test_v1_says_that_the_parent_does_not_allow_it(
         inner.devices.programs()
 
 
+@pytest.fixture
+def v1(cgroup: Cgroup, needs_root: None, needs: Any) -> Devices:
+    needs("devices", version=1)
+    return cgroup.devices
+
+
+@pytest.mark.kernel
+def test_v1_undoes_a_list_of_others_as_it_was(
+    v1: Devices, refused_at_last: Any, cgroup: Cgroup
+) -> None:
+    """Two lines never add up: to read and write c 1:3 at once stays refused."""
+    v1.write("devices.deny", "a")
+    v1.write("devices.allow", "c 1:* r")
+    v1.write("devices.allow", "c 1:3 w")
+    before = sorted(v1.read("devices.list").splitlines())
+    with pytest.raises(CgroupKitError, match="nothing was changed"):
+        cgroup.update(devices="docker", **refused_at_last(cgroup))
+    assert sorted(v1.read("devices.list").splitlines()) == before
+
+
+@pytest.mark.kernel
+def test_v1_puts_back_what_it_had_written(v1: Devices, cgroup: Cgroup) -> None:
+    v1.rules = ["c 1:3 rw", "c 1:5 r"]
+    inner = Cgroup.create(f"{cgroup.name}/inner").devices
+    inner.rules = ["c 1:3 r"]
+    with pytest.raises(PermissionError, match="again what it showed before"):
+        inner.rules = ["c 1:5 r", "c 1:8 r"]
+    assert inner.rules == parse_rules("c 1:3 r")
+
+
+@pytest.mark.kernel
+def test_v1_says_when_it_could_not_be_put_back(v1: Devices, monkeypatch: pytest.MonkeyPatch) -> None:
+    v1.rules = ["c 1:3 rw"]
+    write = Devices.write
+
+    def denied(self: Devices, file: str, text: str) -> None:
+        if file == "devices.allow":
+            raise AccessError(errno.EPERM, "no", self.path(file))
+        write(self, file, text)
+
+    monkeypatch.setattr(Devices, "write", denied)
+    with pytest.raises(AccessError, match="could not be put back: no"):
+        v1.rules = ["c 1:5 r"]
+
+
+@pytest.mark.kernel
+def test_v1_waits_for_removed_children_to_be_gone(v1: Devices, cgroup: Cgroup) -> None:
+    for rules in ("docker", None, "docker"):
+        Cgroup.create(f"{cgroup.name}/inner").remove()
+        v1.rules = rules
+        assert (v1.rules is None) == (rules is None)
+    Cgroup.create(f"{cgroup.name}/inner")
+    with pytest.raises(CgroupKitError, match="child cgroups"):
+        v1.rules = None
+
+
 # Programs
 
 
@@ -349,6 +407,61 @@ def test_two_of_ours_are_told_and_mended(program: Devices) -> None:
 
 
 @pytest.mark.kernel
+def test_of_those_who_set_rules_at_once_one_wins(program: Devices, forked: Any) -> None:
+    choices = ["c 1:3 r", "c 1:5 r", "c 1:8 r"]
+
+    def setter(rules: str) -> Callable[[], None]:
+        def work() -> None:
+            program.rules = rules
+
+        return work
+
+    for _ in range(20):
+        program.rules = None
+        children = [forked(setter(rules)) for rules in choices]
+        threads = [threading.Thread(target=child.go) for child in children]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert program.rules in [parse_rules(rules) for rules in choices]
+
+
+@pytest.mark.kernel
+def test_a_program_that_lets_none_beside_it(
+    program: Devices, theirs: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(bpf, "_ALLOW_MULTI", 0)
+        theirs("a")
+    with pytest.raises(AccessError, match=r"BPF_PROG_ATTACH.*EPERM.*none beside it"):
+        program.rules = "docker"
+    assert [p.name for p in program.programs()] == ["somebody"]
+
+
+@pytest.mark.kernel
+def test_a_list_that_the_verifier_finds_too_long(program: Devices) -> None:
+    program.rules = "c 1:3 r"
+    with pytest.raises(FileError, match=r"BPF_PROG_LOAD.*too long for the kernel's verifier"):
+        program.rules = [f"c {n % 4000}:{n} r" for n in range(3000)]
+    assert program.rules == parse_rules("c 1:3 r")
+
+
+@pytest.mark.kernel
+def test_a_process_without_standard_input(program: Devices, in_child: Any) -> None:
+    """bpf(2) takes descriptor 0 for none at all."""
+
+    def inside() -> bool:
+        os.close(0)
+        program.rules = "docker"
+        program.rules = "c 1:3 r"
+        assert program.rules == parse_rules("c 1:3 r")
+        return os.path.exists("/proc/self/fd/0")
+
+    assert in_child(inside) is False
+
+
+@pytest.mark.kernel
 def test_sixty_four_programs_are_the_most(program: Devices, theirs: Callable[[str], None]) -> None:
     for _ in range(bpf.LIMIT):
         theirs("a")
@@ -412,3 +525,28 @@ def test_a_machine_whose_system_call_is_not_known(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("platform.machine", lambda: "pdp11")
     with pytest.raises(UnsupportedError, match="pdp11"):
         bpf.put("/", assemble(()))
+
+
+def test_a_kernel_without_device_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(bpf, "_call", refuse)
+    for work in (lambda: bpf.attached("/"), lambda: bpf.put("/", assemble(()))):
+        with pytest.raises(UnsupportedError, match="CONFIG_CGROUP_BPF"):
+            work()
+
+
+def test_room_for_more_programs_than_today(monkeypatch: pytest.MonkeyPatch) -> None:
+    def crowded(command: int, attr: Any) -> int:
+        room = int.from_bytes(attr.raw[24:28], sys.byteorder)
+        asked.append(room)
+        if room < 200:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        attr[24:28] = (0).to_bytes(4, sys.byteorder)
+        return 0
+
+    asked: list[int] = []
+    monkeypatch.setattr(bpf, "_call", crowded)
+    assert bpf.attached("/") == []
+    assert asked == [64, 128, 256]

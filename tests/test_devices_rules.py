@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from itertools import product
 from typing import Any
 
 import pytest
@@ -82,6 +83,7 @@ def test_the_docker_preset() -> None:
     assert parse_rules("docker") == DOCKER
     assert allowed(DOCKER, "c", 1, 3, "rw")
     assert allowed(DOCKER, "b", 8, 0, "m")
+    assert allowed(DOCKER, "c", 10, 200, "rw")
     assert not allowed(DOCKER, "b", 8, 0, "r")
     assert parse_rules(["docker", "b 8:0 r"])[-1] == DeviceRule("b", 8, 0, "r")
 
@@ -175,6 +177,18 @@ def test_a_changed_program_is_none_of_ours_or_says_what_it_is(given_rules: Rules
     assert found is None or assemble(found) == bytes(program)
 
 
+@given(lists)
+def test_a_big_endian_machine_has_the_registers_the_other_way_round(given_rules: Rules) -> None:
+    little = assemble(given_rules)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cgroupkit.devices.program._LITTLE", False)
+        big = assemble(given_rules)
+        assert disassemble(big) == given_rules
+    swapped = bytearray(little)
+    swapped[1::8] = bytes(byte >> 4 | (byte & 15) << 4 for byte in little[1::8])
+    assert big == bytes(swapped)
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_are_taken_apart_or_not(program: bytes) -> None:
     assert disassemble(program) is None
@@ -227,6 +241,29 @@ def test_what_v1_cannot_express_names_the_rule() -> None:
         listed(parse_rules(["c 1:* rw", "deny c 1:3 w"]))
 
 
+@given(lists)
+def test_the_rule_that_is_named_denies(given_rules: Rules) -> None:
+    try:
+        listed(given_rules)
+    except UnsupportedError as error:
+        named = parse_rules(str(error).split("'")[1])[0]
+        assert not named.allow
+        assert any(set(named.access) <= set(r.access) for r in given_rules if not r.allow)
+
+
+def test_the_rule_that_is_named_is_not_one_that_was_taken_back() -> None:
+    rules = ["c *:* r", "deny c 1:* r", "deny c *:* r", "c 1:* rw", "deny c 1:3 w", "b 8:1 r"]
+    with pytest.raises(UnsupportedError, match="'deny c 1:3 w'"):
+        listed(parse_rules(rules))
+
+
+def test_long_lists() -> None:
+    rules = parse_rules([f"c {n % 200}:{n} rw" for n in range(2000)])
+    assert len(listed(rules).exceptions) == 2000
+    with pytest.raises(UnsupportedError):
+        listed((*parse_rules("c 5:* rw"), *rules, *parse_rules("deny c 5:7 r")))
+
+
 def apply(state: Listed, writes: list[tuple[str, str]]) -> Listed:
     """What the kernel makes of writes to devices.allow and devices.deny."""
     allow_all, kept = state.allow_all, {key: set(mask) for key, mask in state.exceptions}
@@ -251,6 +288,41 @@ def test_the_writes_lead_from_one_list_to_the_other(before: Rules, after: Rules)
     except UnsupportedError:
         return
     assert apply(old, list(changes(old, new))) == new
+
+
+def whole(state: Listed) -> set[Any]:
+    """All requests that *state* allows, of those that *lists* can tell apart."""
+    return {
+        request for request in product("bc", range(5), range(5), ACCESSES) if kernel_v1(state, *request)
+    }
+
+
+@given(lists, lists)
+@settings(max_examples=200)
+def test_a_change_of_v1s_list_is_never_open(before: Rules, after: Rules) -> None:
+    try:
+        old, new = listed(before), listed(after)
+    except UnsupportedError:
+        return
+    if old.allow_all or new.allow_all:
+        return
+    was, will = whole(old), whole(new)
+    writes = list(changes(old, new))
+    moments = [whole(apply(old, writes[:n])) for n in range(len(writes) + 1)]
+    late = False
+    for moment in moments:
+        late = late or not moment <= was
+        assert moment <= (will if late else was)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(["c 1:* rw"], ["c 1:3 rwm"]), (["c 1:3 rwm", "b 8:1 r"], ["c 1:* rw"])]
+)
+def test_a_narrower_or_wider_exception_does_not_close_what_stays(before: Any, after: Any) -> None:
+    old, new = listed(parse_rules(before)), listed(parse_rules(after))
+    writes = list(changes(old, new))
+    for n in range(len(writes)):
+        assert kernel_v1(apply(old, writes[:n]), "c", 1, 3, "rw")
 
 
 @given(lists)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
+import time
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -14,9 +15,20 @@ from cgroupkit.controllers.kinds import Kind
 from cgroupkit.devices import allowlist, bpf
 from cgroupkit.devices.program import assemble, disassemble
 from cgroupkit.devices.rules import DeviceRule, Rules, parse_rules, visible
-from cgroupkit.errors import CgroupKitError, FormatError, UnsupportedError, file_error
+from cgroupkit.errors import (
+    CgroupKitError,
+    FileError,
+    FormatError,
+    RejectedError,
+    UnsupportedError,
+    file_error,
+)
 
 RulesLike = str | DeviceRule | Iterable[str | DeviceRule] | None
+
+
+_PATIENCE = 5
+"""Seconds for the kernel to be done with child cgroups that were removed; usually milliseconds."""
 
 
 @attrs.frozen
@@ -24,38 +36,66 @@ class RulesStep(Step):
     """The whole list at once, which v1 takes write by write."""
 
     rules: Rules | None = None
+    listed: allowlist.Listed | None = None
+    """v1: what *rules* come to there. What others listed has no rules of exactly that effect."""
 
     def take(self) -> None:
-        (_take_v1 if self.controller.version == 1 else _take_v2)(self.controller, self.rules)
+        if self.listed is None:
+            code = None if self.rules is None else assemble(self.rules)
+            bpf.put(self.controller.directory, code)
+        else:
+            _take_v1(self.controller, self.listed)
 
     def before(self) -> list[Step]:
-        now = Devices.rules.source(self.controller).read(self.controller)
-        return [_step(self.controller, now)]
+        if self.listed is None:
+            return [_step(self.controller, Devices.rules.source(self.controller).read(self.controller))]
+        return [_step_v1(self.controller, _list(self.controller))]
 
 
-def _step(controller: Controller, rules: Rules | None) -> RulesStep:
+def _step(
+    controller: Controller, rules: Rules | None, listed: allowlist.Listed | None = None
+) -> RulesStep:
     shown = "all" if rules is None else ", ".join(map(str, rules))
-    return RulesStep(controller, "devices.list", shown, rules=rules)
+    return RulesStep(controller, "devices.list", shown, rules=rules, listed=listed)
 
 
-def _take_v2(controller: Controller, rules: Rules | None) -> None:
-    bpf.put(controller.directory, None if rules is None else assemble(rules))
+def _step_v1(controller: Controller, listed: allowlist.Listed) -> RulesStep:
+    return _step(controller, parsed(allowlist.as_rules, listed, controller, "devices.list"), listed)
 
 
-def _take_v1(controller: Controller, rules: Rules | None) -> None:
-    wanted = allowlist.EVERYTHING if rules is None else allowlist.listed(rules)
+def _take_v1(controller: Controller, wanted: allowlist.Listed) -> None:
     before = _list(controller)
     try:
-        _write(controller, wanted)
-    except CgroupKitError:
-        with suppress(CgroupKitError):
-            _write(controller, before)
-        raise
+        _write_all(controller, allowlist.changes(before, wanted))
+    except BaseException as error:
+        try:
+            _write_all(controller, allowlist.changes(_list(controller), before))
+            undone = "the list is again what it showed before"
+        except CgroupKitError as second:
+            undone = f"and what the list showed before could not be put back: {second}"
+        if not isinstance(error, FileError):
+            raise
+        code, path = error.errno or 0, error.filename
+        raise file_error(code, f"{error}; {undone}", path, error.value) from None
 
 
-def _write(controller: Controller, wanted: allowlist.Listed) -> None:
-    for file, text in allowlist.changes(_list(controller), wanted):
-        controller.write(file, text)
+def _write_all(controller: Controller, writes: Iterable[allowlist.Write]) -> None:
+    for file, text in writes:
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                controller.write(file, text)
+                break
+            except RejectedError:
+                # A removed child is in the way until the kernel has let go of it, which it does later.
+                if text != "a" or _has_children(controller) or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.001)
+
+
+def _has_children(controller: Controller) -> bool:
+    with os.scandir(controller.directory) as entries:
+        return any(entry.is_dir(follow_symlinks=False) for entry in entries)
 
 
 def _list(controller: Controller) -> allowlist.Listed:
@@ -71,9 +111,9 @@ class _Files(Source[Rules | None, Any]):
 
     def steps(self, controller: Controller, value: Any, option: str) -> list[Step]:
         rules = _rules(value, option)
-        if rules is not None:  # what v1 cannot express is refused before anything is written
-            rules = allowlist.as_rules(allowlist.listed(rules))
-        return [_step(controller, rules)]
+        # What v1 cannot express is refused here, before anything is written.
+        wanted = allowlist.EVERYTHING if rules is None else allowlist.listed(rules)
+        return [_step_v1(controller, wanted)]
 
 
 class _Program(Source[Rules | None, Any]):
@@ -84,8 +124,12 @@ class _Program(Source[Rules | None, Any]):
         if not ours:
             return None
         if not ours[0].code:
-            words = "only those with CAP_SYS_ADMIN may see the instructions of a program"
-            raise file_error(errno.EPERM, f"{controller.directory}: {words}", controller.directory)
+            raise file_error(
+                errno.EPERM,
+                f"the kernel does not show the device program {ours[0].id} of {controller.directory}: "
+                "it takes CAP_BPF and, with net.core.bpf_jit_harden=2, kernel.kptr_restrict=0",
+                controller.directory,
+            )
         rules = disassemble(ours[0].code)
         if rules is None or len(ours) > 1:
             what = "is not one of this version's" if rules is None else "is not the only one"

@@ -15,7 +15,7 @@ from typing import Final
 import attrs
 
 from cgroupkit import files
-from cgroupkit.errors import UnsupportedError, errno_name, file_error
+from cgroupkit.errors import FeatureError, UnsupportedError, errno_name, file_error
 
 NAME: Final = "cgroupkit_dev"
 """How ours are told from those of others; the kernel keeps fifteen characters."""
@@ -26,6 +26,8 @@ _NUMBERS: Final = {
     "x86_64": 321, "aarch64": 280, "riscv64": 280, "loongarch64": 280, "ppc64le": 361, "s390x": 351,
     "i386": 357, "i686": 357, "armv7l": 386, "armv6l": 386,
 }  # fmt: skip
+_NUMBERS_32: Final = {"x86_64": 357, "aarch64": 386, "armv8l": 386}
+"""Of a 32-bit process; the machine may still go by its 64-bit name."""
 _LOAD, _ATTACH, _DETACH, _FD_BY_ID, _INFO, _QUERY = 5, 8, 9, 13, 15, 16
 _WORDS: Final = {
     _LOAD: "BPF_PROG_LOAD", _ATTACH: "BPF_PROG_ATTACH", _DETACH: "BPF_PROG_DETACH",
@@ -37,14 +39,23 @@ _ATTR_SIZE: Final = 128
 _TRIES: Final = 10
 _MEANINGS: Final = {
     errno.EPERM: (
-        "it takes CAP_SYS_ADMIN, or CAP_BPF with CAP_NET_ADMIN; before Linux 5.11 also RLIMIT_MEMLOCK; "
-        "or a program that allows no others is attached here or above"
+        "it takes CAP_SYS_ADMIN, or CAP_BPF with CAP_NET_ADMIN; before Linux 5.11 also RLIMIT_MEMLOCK"
     ),
-    errno.E2BIG: f"a cgroup takes {LIMIT} programs at most, and a program a million steps to check",
     errno.EBADF: "that is no cgroup of v2",
-    errno.EINVAL: "the kernel has no CONFIG_CGROUP_BPF, or the cgroup was removed",
     errno.ENOENT: "the program, or the cgroup, is gone",
 }
+_LONG: Final = "the list is too long for the kernel's verifier, which takes some two thousand rules"
+_MEANINGS_OF: Final = {
+    (_ATTACH, errno.EPERM): (
+        "a program that lets none beside it (without BPF_F_ALLOW_MULTI) is attached here or above; it "
+        "has to go first, or whoever attached it to allow others"
+    ),
+    (_FD_BY_ID, errno.EPERM): "it takes CAP_SYS_ADMIN",
+    (_ATTACH, errno.E2BIG): f"a cgroup takes {LIMIT} programs at most",
+    (_LOAD, errno.E2BIG): _LONG,
+    (_LOAD, errno.EFAULT): _LONG,
+}
+_NO_PROGRAMS: Final = "the kernel has no device programs: they came with Linux 4.15 (CONFIG_CGROUP_BPF)"
 
 
 @attrs.frozen
@@ -62,7 +73,8 @@ class Program:
 
 
 def _call(command: int, attr: ctypes.Array[ctypes.c_char]) -> int:
-    number = _NUMBERS.get(platform.machine())
+    numbers = _NUMBERS if sys.maxsize > 2**32 else {**_NUMBERS, **_NUMBERS_32}
+    number = numbers.get(platform.machine())
     if number is None or not sys.platform.startswith("linux"):
         raise UnsupportedError(f"the number of bpf(2) on {platform.machine()} is not known here")
     result: int = _libc().syscall(number, command, attr, _ATTR_SIZE)
@@ -82,12 +94,14 @@ def _attr(layout: str, *values: int | bytes) -> ctypes.Array[ctypes.c_char]:
 
 def _refused(command: int, error: OSError, directory: str, said: str = "") -> Exception:
     code = error.errno or 0
-    meaning = _MEANINGS.get(code, "")
+    meaning = _MEANINGS_OF.get((command, code)) or _MEANINGS.get(code, "")
     if code == errno.ENOENT and not os.path.isdir(directory):
         meaning = "the cgroup was removed while it was in use"
     if code == errno.ENOSYS:
         return UnsupportedError("this kernel has no bpf(2): CONFIG_BPF_SYSCALL is off")
     words = f"cannot do {_WORDS[command]} for {directory}: {errno_name(code)}"
+    if code == errno.EINVAL and command in (_LOAD, _QUERY) and not said:
+        return FeatureError(code, f"{words}: {_NO_PROGRAMS}", directory)
     more = "; ".join(filter(None, (meaning, said)))
     return file_error(code, f"{words}: {more}" if more else words, directory)
 
@@ -152,14 +166,19 @@ def _opened(directory: str) -> Iterator[int]:
 
 
 def _ids(cgroup: int, directory: str) -> list[int]:
-    ids = (ctypes.c_uint32 * LIMIT)()
-    attr = _attr("IIIIQI", cgroup, _CGROUP_DEVICE, 0, 0, ctypes.addressof(ids), LIMIT)
-    try:
-        _call(_QUERY, attr)
-    except OSError as error:
-        raise _refused(_QUERY, error, directory) from None
-    (count,) = struct.unpack_from("=I", attr, 24)
-    return list(ids[:count])
+    room = LIMIT
+    while True:
+        ids = (ctypes.c_uint32 * room)()
+        attr = _attr("IIIIQI", cgroup, _CGROUP_DEVICE, 0, 0, ctypes.addressof(ids), room)
+        try:
+            _call(_QUERY, attr)
+        except OSError as error:
+            if error.errno == errno.ENOSPC and room < 1 << 16:
+                room *= 2
+                continue
+            raise _refused(_QUERY, error, directory) from None
+        (count,) = struct.unpack_from("=I", attr, 24)
+        return list(ids[:count])
 
 
 def _open_program(number: int, directory: str) -> int | None:
@@ -172,7 +191,7 @@ def _open_program(number: int, directory: str) -> int | None:
         raise _refused(_FD_BY_ID, error, directory) from None
 
 
-def _describe(number: int, fd: int, directory: str) -> Program:
+def _describe(fd: int, directory: str) -> Program:
     """Asked twice: for the length, and for the instructions."""
     size = 0
     for _ in range(2):
@@ -185,7 +204,7 @@ def _describe(number: int, fd: int, directory: str) -> Program:
         except OSError as error:
             raise _refused(_INFO, error, directory) from None
         shown, size = size, struct.unpack_from("=I", info, 20)[0]
-    (name,) = struct.unpack_from("=16s", info, 64)
+    (number,), (name,) = struct.unpack_from("=I", info, 4), struct.unpack_from("=16s", info, 64)
     visible = struct.unpack_from("=Q", info, 32)[0] and shown == size
     text = name.partition(b"\0")[0].decode("ascii", "replace")
     return Program(number, text, code.raw[:size] if visible else b"")
@@ -202,7 +221,7 @@ def _attached(cgroup: int, directory: str) -> Iterator[Program]:
         fd = _open_program(number, directory)
         if fd is not None:
             try:
-                yield _describe(number, fd, directory)
+                yield _describe(fd, directory)
             finally:
                 os.close(fd)
 
@@ -228,15 +247,22 @@ def put(directory: str, code: bytes | None) -> None:
                 os.close(new)
 
 
+def _ours(cgroup: int, directory: str) -> list[int]:
+    return [program.id for program in _attached(cgroup, directory) if program.ours]
+
+
 def _put(cgroup: int, new: int | None, directory: str) -> bool:
     """One attempt; False where somebody else was faster."""
-    ours = [program.id for program in _attached(cgroup, directory) if program.ours]
+    ours = _ours(cgroup, directory)
     if new is not None:
         replaced = _attach(cgroup, new, ours[0] if len(ours) == 1 else None, directory)
         if replaced is None:
             return False
         if replaced:
             return True
+        # Somebody may have attached one at the same time: the last to come is the one that stays.
+        mine, ours = _describe(new, directory).id, _ours(cgroup, directory)
+        ours = ours[: ours.index(mine)] if mine in ours else []
     for number in ours:
         _detach(cgroup, number, directory)
     return True

@@ -8,6 +8,7 @@ Instructions are those of Documentation/bpf/standardization/instruction-set.rst.
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -16,11 +17,9 @@ import attrs
 from cgroupkit.devices.rules import ACCESS, DeviceRule, DeviceType, Rules
 
 _LOAD: Final = 0x61  # dst = *(u32 *)(src + off)
-_MOVE: Final = 0xBF  # dst = src
 _SET: Final = 0xB7  # dst = imm
 _AND: Final = 0x57  # dst &= imm
 _SHIFT: Final = 0x77  # dst >>= imm
-_IF_EQUAL: Final = 0x15  # if dst == imm: skip off
 _IF_NOT_EQUAL: Final = 0x55  # if dst != imm: skip off
 _IF_ANY_BIT: Final = 0x45  # if dst & imm: skip off
 _SKIP: Final = 0x05  # skip off
@@ -29,6 +28,8 @@ _EXIT: Final = 0x95
 _RESULT, _CONTEXT, _SCRATCH, _WANTED = range(4)
 _TYPES: Final[dict[DeviceType, int]] = {"b": 1, "c": 2}
 _BITS: Final = {"m": 1, "r": 2, "w": 4}
+_LITTLE: Final = sys.byteorder == "little"
+"""The two registers of an instruction are bit fields: s390x has them the other way round."""
 
 
 @attrs.frozen
@@ -42,14 +43,17 @@ class Instruction:
     value: int = 0
 
     def __bytes__(self) -> bytes:
-        registers = self.target | self.source << 4
+        low, high = (self.target, self.source) if _LITTLE else (self.source, self.target)
+        registers = low | high << 4
         return struct.pack("=BBhi", self.code, registers, self.offset, self.value)
 
 
 def instructions(program: bytes) -> Iterator[Instruction]:
     """The instructions of *program*; a rest that is not a whole one is left out."""
     for code, registers, offset, value in struct.iter_unpack("=BBhi", program[: len(program) & ~7]):
-        yield Instruction(code, registers & 15, registers >> 4, offset, value)
+        low, high = registers & 15, registers >> 4
+        target, source = (low, high) if _LITTLE else (high, low)
+        yield Instruction(code, target, source, offset, value)
 
 
 def _verdict(allow: bool) -> tuple[Instruction, ...]:
