@@ -762,3 +762,13 @@ def test_a_name_of_neither_lists_what_there_is(inside):
     status, _, said = inside("show", "no-such-container-0")
     assert status == 1
     assert "no-such-container-0" in said and "no running container" in said
+
+
+@kernel
+def test_an_update_says_that_systemd_was_told(inside, cgroup, name, monkeypatch):
+    told = []
+    monkeypatch.setattr("cgroupkit.persist.unit_of", lambda cgroup: "web.scope")
+    monkeypatch.setattr("cgroupkit.systemd.set_unit_properties", lambda *words: told.append(words))
+    status, _, said = inside("update", "--pids-limit", "33", name)
+    assert (status, told) == (0, [("web.scope", [("TasksMax", ("t", 33))])])
+    assert "note: web.scope is a unit of systemd's, which was told" in said

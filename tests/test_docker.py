@@ -125,7 +125,9 @@ def cgroupkit(*words: str) -> tuple[int, str]:
         capture_output=True, text=True, check=False, timeout=PATIENCE,
     )  # fmt: skip
     assert "Traceback" not in done.stderr
-    return done.returncode, done.stdout + done.stderr
+    # With Docker's systemd driver it says that systemd was told.
+    said = [line for line in done.stderr.splitlines(True) if not line.startswith("cgroupkit: note:")]
+    return done.returncode, done.stdout + "".join(said)
 
 
 def docker_stats(docker: Docker, name: str) -> dict[str, str]:

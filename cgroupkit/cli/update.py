@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from cgroupkit import persist
 from cgroupkit.cli import options, target
-from cgroupkit.cli.messages import UsageError
+from cgroupkit.cli.messages import UsageError, say
 from cgroupkit.cli.parsing import Parser, names
 from cgroupkit.errors import BusyError
 from cgroupkit.resources import Resources
@@ -54,6 +55,8 @@ def main(args: argparse.Namespace) -> int:
         except BusyError as error:
             words = _in_our_terms(str(error))
             raise BusyError(error.errno or 0, words, error.filename, error.value) from None
+        if unit := persist.unit_of(cgroup):
+            say(f"note: {unit} is a unit of systemd's, which was told: a daemon-reload keeps this")
 
     return target.each_name(args.names, update)
 
