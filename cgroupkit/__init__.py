@@ -7,16 +7,18 @@ if TYPE_CHECKING:
     from cgroupkit.cgroup import Cgroup
     from cgroupkit.hierarchy import host
     from cgroupkit.resources import Resources
+    from cgroupkit.sampling import Sampler
     from cgroupkit.sandbox import Done, RunError, Sandbox, Verdict
     from cgroupkit.stats import Stats
 
-__all__ = ["Cgroup", "Done", "Resources", "RunError", "Sandbox", "Stats", "Verdict", "host"]
+__all__ = ["Cgroup", "Done", "Resources", "RunError", "Sampler", "Sandbox", "Stats", "Verdict", "host"]
 
 _HOMES = {
     "Cgroup": "cgroupkit.cgroup",
     "Done": "cgroupkit.sandbox",
     "Resources": "cgroupkit.resources",
     "RunError": "cgroupkit.sandbox",
+    "Sampler": "cgroupkit.sampling",
     "Sandbox": "cgroupkit.sandbox",
     "Stats": "cgroupkit.stats",
     "Verdict": "cgroupkit.sandbox",

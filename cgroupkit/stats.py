@@ -89,6 +89,8 @@ class Stats:
     io: Mapping[str, IoDevice] | None = None
     pressure: PressureStats = PressureStats()
     host_cpu: HostCpu | None = None
+    inodes: tuple[int, ...] = ()
+    """Of its directories: a cgroup made anew under the same name has others. Known to Samplers only."""
 
     def cpu_percent(self, before: Stats) -> float | None:
         """CPU use since *before* as ``docker stats`` has it: 100 is one CPU.

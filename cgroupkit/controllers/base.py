@@ -164,7 +164,7 @@ class Joined(Source[T, Any]):
 
     def __init__(self, *names: str, make: Callable[..., T], optional: int = 1) -> None:
         self.files = names
-        self._make = make
+        self.make = make
         self._optional = optional
 
     def read(self, controller: Controller) -> T:
@@ -174,7 +174,7 @@ class Joined(Source[T, Any]):
                 texts.append(controller.read(name))
             except UnsupportedError:
                 texts.append("")
-        return parsed(lambda parts: self._make(*parts), texts, controller, self.files[0])
+        return parsed(lambda parts: self.make(*parts), texts, controller, self.files[0])
 
 
 def parsed(parse: Callable[[Any], T], text: Any, controller: Controller, file: str) -> T:

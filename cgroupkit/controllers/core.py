@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import attrs
 
 from cgroupkit.controllers.base import Controller, Reading, Setting
-from cgroupkit.controllers.kinds import FLAG, PIDS, TEXT, WORDS, Kind, limit, record
+from cgroupkit.controllers.flat import record
+from cgroupkit.controllers.kinds import FLAG, PIDS, TEXT, WORDS, Kind, limit
 from cgroupkit.controllers.pressure import PRESSURE
 from cgroupkit.units import invalid
 

@@ -18,15 +18,14 @@ from cgroupkit.controllers.base import (
     Step,
     parsed,
 )
+from cgroupkit.controllers.flat import Flat, flat, record
 from cgroupkit.controllers.kinds import (
     COUNTER,
     FLAG,
     NANOSECONDS,
     Kind,
-    build,
     limit,
     reading,
-    record,
     whole,
 )
 from cgroupkit.controllers.pressure import PRESSURE
@@ -138,27 +137,15 @@ class Idle(File[bool, bool]):
         return [attrs.evolve(step, disturbs=disturbs) for step in steps]
 
 
-def _cpu_stat_v1(stat: str, usage: str, user: str, system: str) -> CpuStat:
-    return build(
-        CpuStat,
-        files.flat_keyed(stat),
-        {"throttled_time": "throttled_usec", "burst_time": "burst_usec"},
-        {"throttled_time": 1000, "burst_time": 1000},
-        **_cpu_time_v1(usage, user, system),
-    )
-
-
-def _cpu_time_v1(usage: str, user: str, system: str) -> dict[str, int]:
-    """usage is exact, user and system are sampled at ticks: scale them, as v2's kernel side does."""
-    if not usage:
-        return {}
-    total = int(usage) // 1000
-    if not user:
-        return {"usage_usec": total}
-    in_user, in_system = int(user), int(system)
-    ticks = in_user + in_system
-    user_usec = total * in_user // ticks if ticks else total
-    return {"usage_usec": total, "user_usec": user_usec, "system_usec": total - user_usec}
+_THROTTLED_V1 = {"throttled_time": "throttled_usec", "burst_time": "burst_usec"}
+_STAT_V1 = Flat(
+    cls=CpuStat,
+    field=lambda key: _THROTTLED_V1.get(key, key),
+    divide={"throttled_usec": 1000, "burst_usec": 1000, "usage_usec": 1000},
+    also=("usage_usec", "user_usec", "system_usec"),
+    # usage is exact, user and system are sampled at ticks: scaled, as v2's kernel side does.
+    shares=("usage_usec", "user_usec", "system_usec"),
+)
 
 
 def _percent(text: str) -> float | None:
@@ -257,7 +244,7 @@ class Cpu(Controller, name="cpu"):
     stat = Reading(
         record(CpuStat),
         v2="cpu.stat",
-        v1=Joined("cpu.stat", *_CPUACCT, make=_cpu_stat_v1),
+        v1=Joined("cpu.stat", *_CPUACCT, make=_STAT_V1),
         doc="CPU time used and throttling.",
     )
     stat_local = Reading(
@@ -265,11 +252,7 @@ class Cpu(Controller, name="cpu"):
         v2="cpu.stat.local",
         v1=File(
             "cpu.stat.local",
-            record(
-                CpuStat,
-                names={"throttled_time": "throttled_usec"},
-                divide={"throttled_time": 1000},
-            ),
+            flat(attrs.evolve(_STAT_V1, also=(), shares=None)),
         ),
         since="6.6",
         doc="Time that this cgroup's own run queues were throttled, by any ancestor's limit.",

@@ -10,7 +10,8 @@ import attrs
 
 from cgroupkit import units
 from cgroupkit.controllers.base import Controller, Reading, Setting
-from cgroupkit.controllers.kinds import BYTES, COUNTER, SIZE, node_table, reading, record
+from cgroupkit.controllers.flat import record
+from cgroupkit.controllers.kinds import BYTES, COUNTER, SIZE, node_table, reading
 from cgroupkit.errors import InvalidValueError
 from cgroupkit.units import invalid
 

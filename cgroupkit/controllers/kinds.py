@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 import attrs
 
-from cgroupkit import files, units
+from cgroupkit import units
 from cgroupkit.units import IdList, Size
 
 T = TypeVar("T")
 W = TypeVar("W")
-R = TypeVar("R")
 
 
 @attrs.frozen
@@ -41,6 +40,16 @@ def _limit(text: str) -> int | None:
         return None
     number = int(text)
     return None if number >= units.V1_UNLIMITED or number == -1 else number
+
+
+def is_number(kind: object) -> bool:
+    """Whether values of *kind* are plain whole numbers."""
+    return isinstance(kind, Kind) and kind.parse is int
+
+
+def is_limit(kind: object) -> bool:
+    """Whether they are numbers or no limit, which is ``max``, v1's largest number, or -1."""
+    return isinstance(kind, Kind) and kind.parse is _limit
 
 
 def _print_bytes(value: Size, option: str) -> str:
@@ -102,46 +111,6 @@ def rate(unit: str, high: int) -> Kind[int | None, Size]:
         return "max" if number is None else str(number)
 
     return Kind(unit, _limit, show)
-
-
-def record(
-    cls: type[R],
-    *,
-    names: Mapping[str, str] | None = None,
-    divide: Mapping[str, int] | None = None,
-) -> Kind[R, Any]:
-    """A flat-keyed file as the frozen record *cls*; keys it does not know go to its ``extra``.
-
-    *names* translates the kernel's keys to fields (v1 to v2); *divide* scales (ns to us).
-    """
-    return reading(cls.__name__, lambda text: build(cls, files.flat_keyed(text), names, divide))
-
-
-def build(
-    cls: type[R],
-    pairs: Any,
-    names: Mapping[str, str] | None = None,
-    divide: Mapping[str, int] | None = None,
-    **more: Any,
-) -> R:
-    """Make *cls* from ``key value`` pairs; a value that is no number is left out."""
-    known = cls.__annotations__
-    values: dict[str, Any] = more
-    extra: dict[str, int] = {}
-    for key, text in pairs:
-        try:
-            number = int(text)
-        except ValueError:
-            continue
-        field = names.get(key, key) if names else key.replace(".", "_")
-        if divide and key in divide:
-            number //= divide[key]
-        if field in known:
-            values[field] = number
-        else:
-            extra[key] = number
-    values["extra"] = extra
-    return cls(**values)
 
 
 def node_table(text: str) -> dict[str, dict[int, int]]:

@@ -12,16 +12,15 @@ import attrs
 
 from cgroupkit import files, units
 from cgroupkit.controllers.base import Controller, File, Joined, Reading, Setting, Step, parsed
+from cgroupkit.controllers.flat import Flat, record
 from cgroupkit.controllers.kinds import (
     BYTES,
     COUNTER,
     FLAG,
     SIZE,
     TEXT,
-    build,
     node_table,
     reading,
-    record,
     whole,
 )
 from cgroupkit.controllers.memory_stat import MEMORY_STAT, MEMORY_STAT_V1
@@ -63,9 +62,7 @@ class OomControl:
     extra: Mapping[str, int] = attrs.field(factory=dict)
 
 
-def _events_v1(oom_control: str, failcnt: str) -> MemoryEvents:
-    pairs = [pair for pair in files.flat_keyed(oom_control) if pair[0] == "oom_kill"]
-    return build(MemoryEvents, pairs, max=int(failcnt))
+_EVENTS_V1 = Flat(cls=MemoryEvents, field={"oom_kill": "oom_kill"}.get, also=("max",))
 
 
 def _swap_current_v1(both: str, memory: str) -> int:
@@ -227,7 +224,7 @@ class Memory(Controller, name="memory"):
     events = Reading(
         record(MemoryEvents),
         v2="memory.events",
-        v1=Joined("memory.oom_control", "memory.failcnt", make=_events_v1, optional=2),
+        v1=Joined("memory.oom_control", "memory.failcnt", make=_EVENTS_V1, optional=2),
         doc="Limits hit and OOM kills, descendants included (v1: of this group alone).",
     )
     events_local = Reading(

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from cgroupkit import files
-from cgroupkit.controllers.kinds import build, reading, record
+from cgroupkit.controllers.flat import Flat, flat, record
 
 
 @attrs.frozen(kw_only=True)
@@ -74,15 +73,11 @@ _FROM_V1 = {
 }
 
 
-def _parse_v1(text: str) -> MemoryStat:
+def _field_v1(key: str) -> str:
     """v1's total_* keys count descendants too, as v2's do; the group's own go to extra."""
-    names: dict[str, str] = {}
-    pairs = list(files.flat_keyed(text))
-    for key, _ in pairs:
-        total = key.removeprefix("total_")
-        names[key] = _FROM_V1.get(total, total) if total != key else f"local {key}"
-    return build(MemoryStat, pairs, names)
+    total = key.removeprefix("total_")
+    return _FROM_V1.get(total, total) if total != key else f"local {key}"
 
 
 MEMORY_STAT = record(MemoryStat)
-MEMORY_STAT_V1 = reading("MemoryStat", _parse_v1)
+MEMORY_STAT_V1 = flat(Flat(cls=MemoryStat, field=_field_v1))

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import attrs
 
 from cgroupkit.controllers.base import Controller, Reading, Setting
-from cgroupkit.controllers.kinds import COUNTER, limit, record
+from cgroupkit.controllers.flat import record
+from cgroupkit.controllers.kinds import COUNTER, limit
 
 PID_MAX = 4_194_304
 

@@ -1,0 +1,333 @@
+"""Sampler: what it reads is what stats() reads, on few descriptors, while cgroups come and go."""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import attrs
+import pytest
+
+from cgroupkit import Cgroup, Sampler
+from cgroupkit.controllers import CpuStat, IoDevice
+from cgroupkit.controllers.flat import Flat
+from cgroupkit.errors import InvalidValueError, NotFoundError
+from cgroupkit.sampling import quick, rates
+from cgroupkit.sampling.plan import Layout
+from cgroupkit.stats import MemoryStats, Stats
+
+
+def descriptors() -> int:
+    gc.collect()
+    return len(os.listdir("/proc/self/fd"))
+
+
+@pytest.fixture(autouse=True)
+def no_descriptor_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = descriptors()
+    yield
+    if not {"forked", "sleeper"} & set(request.fixturenames):
+        assert descriptors() == before
+
+
+@pytest.fixture(params=["c", "python"])
+def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Reads by C and by Python in turn."""
+    if request.param == "python":
+        monkeypatch.setattr(quick, "_loaded", None)
+    return str(request.param)
+
+
+SETTLED = ("memory.max", "memory.stat", "memory.events", "memory.peak", "pids", "cpu_max", "io")
+
+
+@pytest.mark.kernel
+def test_the_accelerator_is_built() -> None:
+    assert quick.available
+
+
+@pytest.mark.kernel
+@pytest.mark.usefixtures("reader")
+def test_a_sample_is_what_stats_gives(cgroup: Cgroup, sleeper: Any) -> None:
+    sleeper(cgroup)
+    with Sampler([cgroup]) as sampler:
+        for _ in range(3):
+            before = time.monotonic_ns()
+            (stats,) = sampler.sample().values()
+            whole = cgroup.stats()
+            assert before <= stats.time_ns <= whole.time_ns
+            for name in SETTLED:
+                here: Any = stats
+                there: Any = whole
+                for part in name.split("."):
+                    here, there = getattr(here, part), getattr(there, part)
+                assert here == there, name
+            assert type(stats) is Stats
+            assert stats.cpu.extra == whole.cpu.extra
+            assert None if stats.host_cpu is None else stats.host_cpu.online == os.cpu_count()
+            assert attrs.evolve(stats, time_ns=0).time_ns == 0
+
+
+@pytest.mark.kernel
+@pytest.mark.usefixtures("reader")
+def test_only_the_chosen_fields_are_read(cgroup: Cgroup, needs: Any) -> None:
+    needs("pids")
+    with Sampler([cgroup], fields=("pids.current",)) as sampler:
+        (stats,) = sampler.sample().values()
+        assert stats.pids.current == 0
+        assert stats.pids.max is None
+        assert stats.memory == MemoryStats()
+        assert stats.cpu == CpuStat()
+        assert stats.host_cpu is None
+        assert sampler.descriptors == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "hint"),
+    [
+        (["memory.curent"], "memory.current"),
+        (["cpus"], "cpu"),
+        (["cpu.usage_usec"], "did you mean 'cpu' (its values are read together)"),
+        (["memory.stat.anon"], "memory.stat"),
+        ([], "name at least one"),
+        ("cpu", "give a sequence"),
+    ],
+)
+def test_an_unknown_field_gets_the_nearest_right_one(fields: Any, hint: str) -> None:
+    with pytest.raises(InvalidValueError, match="fields") as caught:
+        Sampler([], fields=fields)
+    assert hint in str(caught.value)
+
+
+@pytest.mark.parametrize("share", [0, -1, 1.5, True, "half"])
+def test_a_share_is_checked(share: Any) -> None:
+    with pytest.raises(InvalidValueError, match="share="):
+        Sampler([], share=share)
+
+
+def test_what_is_no_cgroup_is_refused() -> None:
+    with pytest.raises(InvalidValueError, match="cgroups="):
+        Sampler(["/docker"])  # type: ignore[list-item]
+
+
+@pytest.mark.kernel
+@pytest.mark.usefixtures("reader")
+def test_a_cgroup_that_ends_is_absent_and_one_made_anew_gives_no_spike(cgroup: Cgroup) -> None:
+    name = f"{cgroup.name}/inner"
+    inner = Cgroup.create(name)
+    with Sampler([cgroup, inner]) as sampler:
+        first = sampler.sample()
+        assert set(first) == {cgroup, inner}
+        sampler.rates(first)
+        inner.remove()
+        assert set(sampler.sample()) == {cgroup}
+        again = Cgroup.create(name)
+        second = sampler.sample()
+        assert set(second) == {cgroup, again}
+        assert second[again].inodes != first[inner].inodes
+        assert rates(first[inner], second[again]) is None
+        assert set(sampler.rates(second)) == {cgroup}
+        assert set(sampler.rates()) == {cgroup, again}
+
+
+@pytest.mark.kernel
+def test_rates_of_work(cgroup: Cgroup, sleeper: Any, eventually: Any) -> None:
+    sleeper(cgroup, "sh", "-c", "while :; do :; done")
+    with Sampler([cgroup], fields=("cpu",)) as sampler:
+        assert sampler.rates() == {}
+
+        def busy() -> bool:
+            (rate,) = sampler.rates().values()
+            return rate.cpu_cores is not None and 0.05 < rate.cpu_cores < (os.cpu_count() or 1) * 1.5
+
+        eventually(busy)
+
+
+def some(**values: Any) -> Stats:
+    usage = values.pop("usage", 0)
+    return Stats(cpu=CpuStat(usage_usec=usage, nr_periods=10, nr_throttled=4), **values)
+
+
+def test_rates_by_hand() -> None:
+    disk = IoDevice(rbytes=1000, wbytes=0, rios=1, wios=0)
+    before = some(time_ns=0, io={"8:0": disk})
+    after = attrs.evolve(
+        some(time_ns=2_000_000_000, usage=3_000_000),
+        cpu=CpuStat(usage_usec=3_000_000, nr_periods=20, nr_throttled=9),
+        io={"8:0": IoDevice(rbytes=5000, rios=3), "8:16": IoDevice(rbytes=2000, rios=1)},
+    )
+    rate = rates(before, after)
+    assert rate is not None
+    assert (rate.seconds, rate.cpu_cores, rate.throttled) == (2, 1.5, 0.5)
+    assert (rate.read_bytes, rate.reads, rate.written_bytes) == (3000, 1.5, 0)
+    assert rate.faults is None
+
+
+def test_a_counter_that_was_reset_has_no_rate() -> None:
+    rate = rates(some(time_ns=0, usage=5), some(time_ns=10**9, usage=4))
+    assert rate is not None
+    assert rate.cpu_cores is None
+    assert rates(some(time_ns=5), some(time_ns=5)) is None
+
+
+@pytest.mark.kernel
+def test_a_tree_is_followed(cgroup: Cgroup) -> None:
+    with Sampler.tree(cgroup.name, fields=("pids.current", "cpu")) as sampler:
+        assert sampler.sample() == {}
+        a, b = (Cgroup.create(f"{cgroup.name}/{name}") for name in "ab")
+        deep = Cgroup.create(f"{cgroup.name}/a/deep")
+        sampler.sample()
+        assert set(sampler.sample()) == {a, b, deep}
+        deep.remove()
+        b.remove()
+        assert set(sampler.sample()) == {a}
+        Cgroup.create(f"{cgroup.name}/c")
+        sampler.sample()
+        assert {c.name.rpartition("/")[2] for c in sampler.sample()} == {"a", "c"}
+        assert len(sampler) == 2
+    with Sampler.tree(cgroup, depth=1) as children:
+        Cgroup.create(f"{cgroup.name}/a/deep")
+        children.sample()
+        assert {c.name.rpartition("/")[2] for c in children.sample()} == {"a", "c"}
+
+
+@pytest.mark.kernel
+def test_a_tree_that_is_not_there(cgroup: Cgroup) -> None:
+    with pytest.raises(NotFoundError, match="no cgroup"):
+        Sampler.tree(f"{cgroup.name}/nowhere")
+    with pytest.raises(InvalidValueError, match="depth="):
+        Sampler.tree(cgroup, depth=0)
+
+
+@pytest.mark.kernel
+def test_too_few_descriptors_are_told_and_got_along_with(cgroup: Cgroup) -> None:
+    cgroups = [Cgroup.create(f"{cgroup.name}/{number}") for number in range(30)]
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors() + 60, hard))
+    try:
+        with Sampler(cgroups, fields=("cpu", "memory"), share=0.5) as sampler:
+            with pytest.warns(RuntimeWarning, match=r"RLIMIT_NOFILE is .* Raise the limit to \d+"):
+                assert set(sampler.sample()) == set(cgroups)
+            assert 0 < sampler.descriptors <= (descriptors() + 60) * 0.5
+            for _ in range(3):
+                assert set(sampler.sample()) == set(cgroups)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            sampler.sample()
+            assert len(sampler.sample()) == 30
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.kernel
+def test_a_closed_sampler_says_so(cgroup: Cgroup) -> None:
+    sampler = Sampler([cgroup])
+    sampler.sample()
+    sampler.close()
+    sampler.close()
+    with pytest.raises(InvalidValueError, match="was closed"):
+        sampler.sample()
+
+
+@pytest.mark.kernel
+def test_threads_have_samplers_of_their_own(cgroup: Cgroup) -> None:
+    cgroups = [Cgroup.create(f"{cgroup.name}/{number}") for number in range(8)]
+    sizes: list[int] = []
+
+    def work() -> None:
+        with Sampler(cgroups) as sampler:
+            sizes.extend(len(sampler.sample()) for _ in range(50))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sizes == [8] * 200
+
+
+# What C makes of texts, against what Python does
+
+
+@attrs.frozen(kw_only=True)
+class Record:
+    a: int | None = None
+    whole: int | None = None
+    part: int | None = None
+    rest: int | None = None
+    extra: dict[str, int] = attrs.field(factory=dict)
+
+
+_FLAT = Flat(cls=CpuStat, divide={"usage_usec": 1000})
+
+
+def through_c(layout: Layout, texts: list[bytes], tmp: Callable[[bytes], int]) -> Any:
+    from array import array  # noqa: PLC0415
+
+    fds = array("i", map(tmp, texts))
+    try:
+        for _ in range(3):  # it learns keys
+            found = quick.read(layout.program.address, fds.buffer_info()[0], 1, (2,), None)
+            if layout.program.stale:
+                layout.program.renew()
+    finally:
+        for fd in fds:
+            os.close(fd)
+    return found
+
+
+def file_of(text: bytes) -> int:
+    fd = os.memfd_create("text")
+    os.write(fd, text)
+    return fd
+
+
+V2_TEXTS = {
+    "memory.max": [b"max\n", b"4096\n", b"0\n", b"9223372036854771712\n"],
+    "memory.current": [b"0\n", b"18446744073709551\n", b"5"],
+    "memory.stat": [
+        b"anon 1\nfile 2\nnew_key 3\n",
+        b"file 2\nanon 1\n",
+        b"anon 1\nodd\nfile x\n",
+        b"",
+        b"anon 1",
+        b"new.key 18446744073709551615\nanon 9999999999999999999\n",
+        b"anon -1\nfile 7\n",
+    ],
+    "cpu": [b"usage_usec 7\nnr_periods 1\n", b"usage_usec 7\nuser_usec 1\ncore_sched.x 1\n"],
+    "pids.events": [b"max 3\n", b"max 3\nother 4\n"],
+}
+
+
+@pytest.mark.parametrize("leaf", list(V2_TEXTS))
+def test_c_and_python_agree(leaf: str) -> None:
+    if not quick.available:
+        pytest.skip("libquick.so is not built here")
+    from cgroupkit.sampling.fields import LEAVES  # noqa: PLC0415
+
+    class Fake:
+        def __init__(self) -> None:
+            from cgroupkit.sampling.plan import Place  # noqa: PLC0415
+
+            source = LEAVES[leaf].line.sources[2]
+            self.places = [Place(0, source.files[0])]
+            self.leaves = {leaf: (source, {source.files[0]: 0})}
+
+    plan: Any = Fake()
+    layout = Layout(plan, (0,))
+    for text in V2_TEXTS[leaf]:
+        assert through_c(layout, [text], file_of) == layout.stats([text], 1, (2,), None), text
+
+
+def test_parts_add_up_to_the_whole() -> None:
+    flat = Flat(cls=Record, also=("whole", "part", "rest"), shares=("whole", "part", "rest"))
+    assert flat("a 1\nb 2\n", "100", "1", "3") == Record(
+        a=1, whole=100, part=25, rest=75, extra={"b": 2}
+    )
+    assert flat("", "100", "0", "0") == Record(whole=100, part=100, rest=0)
+    assert flat("", "100", "", "") == Record(whole=100)
+    assert flat("", "", "", "") == Record()
