@@ -38,6 +38,8 @@ from cgroupkit.tree import Branch
 if TYPE_CHECKING:
     import psutil
 
+    from cgroupkit.events import EventKind, Watch
+    from cgroupkit.events.psi import Resource
     from cgroupkit.stats import Stats
 
 C = TypeVar("C", bound=Controller)
@@ -340,6 +342,27 @@ class Cgroup:
         from cgroupkit.stats import snapshot  # noqa: PLC0415
 
         return snapshot(self)
+
+    def events(self, *kinds: EventKind | str, recursive: bool = True) -> Watch:
+        """What happens here from now on: OOM kills, limits hit, emptiness, freezing, removal.
+
+        ``for event in cgroup.events("oom_kill"): ...``, or ``async for``; see
+        :class:`cgroupkit.events.Watch`. Without *kinds*, all that this kernel tells of the cgroup.
+        """
+        from cgroupkit.events import watch  # noqa: PLC0415
+
+        return watch(self, *kinds, recursive=recursive)
+
+    def on_pressure(
+        self, resource: Resource, *, some: str | None = None, full: str | None = None
+    ) -> Watch:
+        """Tell when tasks waited too long for *resource*: ``on_pressure("memory", some="150ms/1s")``.
+
+        See :meth:`cgroupkit.events.Watch.add_pressure`.
+        """
+        from cgroupkit.events import pressure  # noqa: PLC0415
+
+        return pressure(self, resource, some=some, full=full)
 
 
 def _locate(
