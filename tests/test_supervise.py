@@ -224,3 +224,56 @@ def test_the_end_of_the_interpreter_ends_it(tmp_path: Path, eventually: Any) -> 
     subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE)
     number = int(pid.read_text())
     eventually(lambda: not os.path.exists(f"/proc/{number}"))
+
+
+@pytest.mark.kernel
+def test_a_start_that_fails_in_an_unforeseen_way_is_a_failed_run(tmp_path: Path) -> None:
+    with Sandbox() as box, (tmp_path / "out").open("wb") as out:
+        program = box.supervise(["sh", "-c", "sleep 0.1; exit 1"], "on-failure:1", stdout=out)
+        out.close()
+        assert program.wait(PATIENCE).returncode == 125
+        assert program.state == "exited"
+        assert program.pid is None
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("stream", ["stdin", "stdout", "stderr"])
+def test_a_pipe_is_refused(stream: str) -> None:
+    with Sandbox() as box, pytest.raises(InvalidValueError, match=f"{stream}='PIPE'.*DEVNULL"):
+        box.supervise(["true"], **{stream: subprocess.PIPE})
+
+
+@pytest.mark.kernel
+def test_a_frozen_box_waits_with_restarts(eventually: Any) -> None:
+    with Sandbox() as box:
+        program = box.supervise(["true"], "always")
+        eventually(lambda: program.state == "restarting")
+        box.freeze()
+        before = program.restarts
+        time.sleep(1)  # several pauses long
+        assert program.restarts <= before + 1
+        assert program.last is not None
+        assert program.last.returncode == 0
+        box.thaw()
+        eventually(lambda: program.restarts > before + 1)
+        assert program.last.returncode == 0
+
+
+@pytest.mark.kernel
+def test_a_stopped_launcher_does_not_hold_up_the_end() -> None:
+    with Sandbox() as box:
+        program = box.supervise(["sleep", "1000"])
+        assert program.pid is not None
+        os.kill(program.pid, signal.SIGSTOP)
+    assert program.state == "exited"
+
+
+@pytest.mark.kernel
+def test_a_fork_is_told_to_ask_its_parent(in_child: Any) -> None:
+    with Sandbox() as box:
+        program = box.supervise(["sleep", "1000"])
+        with pytest.raises(InvalidValueError, match="a fork of that"):
+            in_child(program.wait)
+        with pytest.raises(InvalidValueError, match="a fork of that"):
+            in_child(program.stop)
+        assert program.state == "running"

@@ -21,7 +21,7 @@ from cgroupkit.sandbox import leftovers
 from cgroupkit.sandbox.isolation import Isolate, isolation
 from cgroupkit.sandbox.launch import Launch, launcher_path, start
 from cgroupkit.sandbox.outcome import Done, Verdict
-from cgroupkit.sandbox.supervise import RestartPolicy, Supervised
+from cgroupkit.sandbox.supervise import RestartPolicy, Supervised, check_streams
 from cgroupkit.sandbox.usage import Meter
 from cgroupkit.stats import Stats
 
@@ -236,9 +236,11 @@ class Sandbox:
         *restart* is Docker's: "no", "always", "unless-stopped" or "on-failure[:max]", with Docker's
         pauses: 100 ms, doubled up to a minute, begun anew after a run of 10 seconds. Leaving the
         block, or :meth:`Supervised.stop`, ends it. Raises what :meth:`popen` raises if the first
-        start fails; a later one that does is a run with exit status 127, 126 or 125.
+        start fails; a later one that does is a run with exit status 127, 126 or 125. A frozen box
+        waits for the thaw. Streams are files, DEVNULL or None, not PIPE.
         """
         policy = RestartPolicy.parse(restart)
+        check_streams(kwargs)
         fresh = self._runs == 0
         supervised = Supervised(self, args, policy, lambda: self.popen(args, **kwargs), fresh)
         self._supervised.append(supervised)

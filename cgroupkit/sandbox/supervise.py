@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import attrs
 
-from cgroupkit.errors import CgroupKitError, ProgramAccessError, ProgramNotFoundError
+from cgroupkit.errors import (
+    CgroupKitError,
+    InvalidValueError,
+    ProgramAccessError,
+    ProgramNotFoundError,
+)
 from cgroupkit.sandbox.outcome import Done, Verdict
 from cgroupkit.sandbox.usage import Meter
 from cgroupkit.stats import Stats
@@ -29,6 +36,8 @@ FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 60.0
 GOOD_RUN = 10.0
 """Seconds after which a run counts as well begun: the pauses start anew."""
+_THAW_POLL = 0.1
+_PATIENCE = 10.0
 
 _WORDS = ("no", "always", "unless-stopped", "on-failure")
 _POLICY = re.compile(r"(no|always|unless-stopped|on-failure)(?::(\d{1,9}))?", re.ASCII)
@@ -78,6 +87,15 @@ def pause(before: float, ran: float) -> float:
     return min(before * 2, LONGEST_PAUSE)
 
 
+def check_streams(kwargs: Mapping[str, Any]) -> None:
+    """Nobody would read a pipe over several runs, and a full one stops the program."""
+    for name in ("stdin", "stdout", "stderr"):
+        if kwargs.get(name) == subprocess.PIPE:
+            raise invalid(
+                name, "PIPE", "a program that is started again needs a file, subprocess.DEVNULL or None"
+            )
+
+
 class Supervised:
     """A program of a box that is kept running; made by :meth:`Sandbox.supervise`.
 
@@ -93,6 +111,8 @@ class Supervised:
         self._start = start
         self._changed = threading.Condition()
         self._stopped = False
+        self._failed: int | None = None
+        self._owner = os.getpid()
         self._state: State = "running"
         self._restarts = 0
         self._last: Done | None = None
@@ -130,7 +150,7 @@ class Supervised:
     @property
     def pid(self) -> int | None:
         """Of the present run's supervisor, as that of :meth:`Sandbox.popen`; None between runs."""
-        return self._process.pid if self._state == "running" else None
+        return self._process.pid if self._state == "running" and self._failed is None else None
 
     @property
     def restarts(self) -> int:
@@ -148,6 +168,7 @@ class Supervised:
 
     def wait(self, timeout: float | None = None) -> Done:
         """Wait until it has ended for good. Raises ``subprocess.TimeoutExpired``, as Popen does."""
+        self._check_owner()
         with self._changed:
             ended = self._changed.wait_for(lambda: self._state == "exited", timeout)
         if not ended or self._last is None:
@@ -158,6 +179,7 @@ class Supervised:
 
     def stop(self, timeout: float = 10) -> Done:
         """SIGTERM, after *timeout* seconds SIGKILL; it is not started again, whatever the policy."""
+        self._check_owner()
         self.give_up()
         with suppress(ProcessLookupError):
             self._process.terminate()
@@ -186,7 +208,21 @@ class Supervised:
 
     def join(self) -> None:
         """Wait for the thread, when the box has killed all that was running."""
-        self._thread.join()
+        if os.getpid() != self._owner:
+            return
+        # The program may have stopped the launcher that waits for it, which is outside of the box.
+        with suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGCONT)
+        self._thread.join(_PATIENCE)
+        if self._thread.is_alive():
+            self._process.kill()
+            self._thread.join()
+
+    def _check_owner(self) -> None:
+        if os.getpid() != self._owner:
+            raise InvalidValueError(
+                f"process {self._owner} supervises this program, and this is a fork of that: ask there"
+            )
 
     # The thread
 
@@ -212,11 +248,21 @@ class Supervised:
             self._changed.notify_all()
             if self._changed.wait_for(self._unwanted, seconds) or self._unwanted():
                 return False
+            while self._frozen():
+                if self._changed.wait_for(self._unwanted, _THAW_POLL):
+                    return False
             self._restarts += 1
             self._state = "running"
             self._begin()
             self._changed.notify_all()
             return True
+
+    def _frozen(self) -> bool:
+        """Whether a program could not begin: that is no failure of it."""
+        try:
+            return self._box.cgroup.frozen
+        except (CgroupKitError, OSError):
+            return False
 
     def _unwanted(self) -> bool:
         code = self._last.returncode if self._last else 0
@@ -224,7 +270,7 @@ class Supervised:
 
     def _begin(self) -> None:
         """Under the lock: who closes the box knows that nothing is just being started."""
-        self._failed: int | None = None
+        self._failed = None
         try:
             self._meter = Meter(self._box.cgroup, fresh=False)
             self._process = self._start()
@@ -232,7 +278,7 @@ class Supervised:
             self._failed = 127
         except ProgramAccessError:
             self._failed = 126
-        except (CgroupKitError, OSError):
+        except Exception:  # whatever it is, who waits has to learn that it did not start
             self._failed = 125
 
     def _run(self) -> int:
