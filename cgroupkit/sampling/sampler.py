@@ -103,11 +103,11 @@ class Sampler:
         """How many descriptors are open at the moment."""
         return self._kept
 
-    def sample(self) -> dict[Cgroup, Stats]:
+    def sample(self, *, timeout: float | None = None) -> dict[Cgroup, Stats]:
         """Read all cgroups now; those that do not exist, or end meanwhile, are left out.
 
         Each has its own moment in ``time_ns``; ``host_cpu`` is read once for all. Raises
-        :class:`AccessError` where a file may not be read.
+        :class:`AccessError` where a file may not be read. After *timeout* seconds no more are read.
         """
         self._check_open()
         self._measure_room()
@@ -115,7 +115,10 @@ class Sampler:
             self._following.refresh()
         host = host_cpu() if HOST_CPU in self.fields else None
         result: dict[Cgroup, Stats] = {}
+        deadline = None if timeout is None else time.monotonic() + timeout
         for cgroup, watch in self._watches.items():
+            if deadline is not None and time.monotonic() > deadline:
+                break
             stats = self._read(watch, host)
             if stats is not None:
                 result[cgroup] = stats

@@ -1,0 +1,76 @@
+"""cgroupkit metrics: serve the metrics of cgroups to Prometheus."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import threading
+
+from cgroupkit.cli import target
+from cgroupkit.cli.messages import UsageError, put, say
+from cgroupkit.cli.parsing import Parser, names
+from cgroupkit.errors import errno_name
+
+DEFAULT = "127.0.0.1:9753"
+
+
+def arguments(parser: Parser, name: str) -> None:
+    parser.add_argument("--listen", metavar="ADDR", default=DEFAULT, help=f"HOST:PORT ({DEFAULT})")
+    parser.add_argument("--tree", metavar="PATH", help="all cgroups below this one")
+    parser.add_argument("--once", action="store_true", help="print the metrics, and serve nothing")
+    names(parser, optional=True)
+    parser.description = (
+        "The metrics of the running containers, of the cgroups named, or of all below --tree, under\n"
+        "cAdvisor's names, at http://ADDR/metrics."
+    )
+    parser.example("cgroupkit metrics --listen :9753", "cgroupkit metrics --once --tree /system.slice")
+
+
+def main(args: argparse.Namespace) -> int:
+    host, port = address(args.listen)
+    if args.names and args.tree:
+        raise UsageError("give names or --tree, not both")
+    try:
+        from prometheus_client import (  # noqa: PLC0415
+            CollectorRegistry,
+            generate_latest,
+            start_http_server,
+        )
+
+        from cgroupkit.prometheus import CgroupCollector  # noqa: PLC0415
+    except ImportError:
+        say('metrics needs prometheus_client: pip install "cgroupkit[prometheus]"')
+        return 1
+    registry = CollectorRegistry()
+    named = [target.find(name) for name in args.names] or None
+    tree = target.find(args.tree) if args.tree else None
+    with CgroupCollector(named, tree=tree, registry=registry):
+        if args.once:
+            put(generate_latest(registry).decode().rstrip("\n"))
+            return 0
+        ended = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: ended.set())
+        try:
+            server, thread = start_http_server(port, host, registry)
+        except OSError as error:
+            why = errno_name(error.errno) if error.errno and error.errno > 0 else str(error)
+            say(f"cannot listen on {args.listen}: {why}: give a free port above 1023 of this machine")
+            return 1
+        say(f"serving http://{args.listen.rpartition(':')[0] or '*'}:{server.server_port}/metrics")
+        ended.wait()
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    return 0
+
+
+def address(text: str) -> tuple[str, int]:
+    """HOST and PORT of ``HOST:PORT``, ``[HOST]:PORT``, ``:PORT`` or ``PORT``."""
+    host, _, port = text.rpartition(":")
+    if not (port.isascii() and port.isdecimal()) or int(port) > 65535:
+        raise UsageError(
+            f"--listen {text!r} is not valid: give HOST:PORT, [IPV6]:PORT or :PORT, with a port up to "
+            "65535 (0: any that is free)"
+        )
+    return host.strip("[]") or "0.0.0.0", int(port)
