@@ -9,6 +9,7 @@ import pytest
 
 from cgroupkit.controllers import kinds
 from cgroupkit.controllers.cpu import CPU_MAX, PERCENT, CpuMax
+from cgroupkit.controllers.flat import Flat, flat
 from cgroupkit.controllers.kinds import Kind
 from cgroupkit.errors import InvalidValueError
 
@@ -105,7 +106,8 @@ class Sample:
 
 
 def test_a_record_keeps_what_it_does_not_know() -> None:
-    kind = kinds.record(Sample, names={"v1_time": "in_us"}, divide={"v1_time": 1000})
+    names = {"v1_time": "in_us"}
+    kind = flat(Flat(cls=Sample, field=lambda key: names.get(key, key), divide={"in_us": 1000}))
     assert kind.parse("good 1\nv1_time 5999\nnew 7\nword x\n") == Sample(1, 5, {"new": 7})
 
 

@@ -13,6 +13,7 @@ from cgroupkit.errors import CgroupKitError, FileError, file_error
 from cgroupkit.events.kinds import Event
 from cgroupkit.tree import Branch
 
+EXHAUSTED = (errno.EMFILE, errno.ENFILE)
 _PAGE = 1 << 12
 
 
@@ -60,7 +61,7 @@ def open_file(path: str, flags: int = os.O_RDONLY) -> int:
 
 
 def explained(error: OSError, path: str, verb: str) -> FileError:
-    if error.errno not in (errno.EMFILE, errno.ENFILE):
+    if error.errno not in EXHAUSTED:
         return files.refused(error, path, verb)
     return file_error(
         error.errno,

@@ -13,7 +13,7 @@ from cgroupkit.errors import NotFoundError, UnsupportedError, file_error
 from cgroupkit.events import counts, psi
 from cgroupkit.events.eventfd import Signal
 from cgroupkit.events.kinds import WATCHABLE, Event, EventKind, parse_kinds
-from cgroupkit.events.sources import Presence, Source
+from cgroupkit.events.sources import EXHAUSTED, Presence, Source, explained
 from cgroupkit.events.states import State
 
 Kinds = frozenset[EventKind]
@@ -87,9 +87,11 @@ def of_cgroup(cgroup: Cgroup, words: tuple[EventKind | str, ...], recursive: boo
                     raise
         if cgroup.branches[0].is_root and kinds == {EventKind.REMOVED}:
             raise UnsupportedError("the root cgroup is never removed: there is nothing to wait for")
-    except BaseException:
+    except BaseException as error:
         for source in sources:
             source.close()
+        if isinstance(error, OSError) and error.errno in EXHAUSTED:
+            raise explained(error, cgroup.branches[0].directory, "watch") from None
         raise
     return Subject(cgroup, presence, sources, kinds)
 
