@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import mmap
 import os
 import resource
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +20,7 @@ from typing import Any
 import pytest
 
 from cgroupkit import Cgroup
+from cgroupkit.cli import main
 from cgroupkit.errors import (
     AccessError,
     FileError,
@@ -818,3 +821,36 @@ def test_async_cancelled_and_closed(cgroup: Cgroup, sleeper: Any) -> None:
             assert await watched.wait_async() == []
 
     asyncio.run(main())
+
+
+@pytest.mark.kernel
+def test_the_command_prints_and_ends(cgroup: Cgroup) -> None:
+    inner = Cgroup.create(f"{cgroup.name}/inner")
+    command = [sys.executable, "-m", "cgroupkit", "watch", "-e", "removed", "--json", inner.name]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            deadline = time.monotonic() + PATIENCE
+            while "eventpoll" not in str(_targets(process.pid)) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            time.sleep(3)  # from the epoll to the cgroup
+            inner.remove()
+            out, err = process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()
+    assert (process.returncode, err) == (0, "")
+    event = json.loads(out)
+    assert (event["event"], event["cgroup"], event["count"]) == ("removed", inner.name, 1)
+
+
+def _targets(pid: int) -> list[str]:
+    with suppress(OSError):
+        return [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+    return []
+
+
+@pytest.mark.kernel
+def test_the_command_refuses_a_kind(cgroup: Cgroup, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["watch", "-e", "oomkill", cgroup.name]) != 0
+    assert "oom_kill" in capsys.readouterr().err

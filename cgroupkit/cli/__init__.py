@@ -16,6 +16,7 @@ COMMANDS = {
     "stats": ("stats", "what cgroups use, in the columns of docker stats"),
     "show": ("show", "every setting and reading of one cgroup"),
     "ls": ("ls", "the tree of cgroups, with processes, memory and limits"),
+    "watch": ("watch", "print what happens to cgroups: OOM kills, limits hit, the end, ..."),
     "metrics": ("metrics", "serve the metrics of cgroups to Prometheus"),
     "ps": ("ps", "the processes of a cgroup or container"),
     "freeze": ("freeze", "stop every process of a cgroup where it is"),
