@@ -8,16 +8,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import attrs
 
 from cgroupkit.cgroup import Cgroup
+from cgroupkit.closing import Closing
 from cgroupkit.containers import Container, containers
 from cgroupkit.errors import InvalidValueError
 from cgroupkit.sampling import Sampler
 from cgroupkit.stats import Stats
+from cgroupkit.units import invalid
 
 try:
     from prometheus_client import REGISTRY, CollectorRegistry
@@ -139,7 +140,7 @@ _NO_TOTAL = ("container_memory_failcnt",)
 """cAdvisor's counters whose name does not end in _total."""
 
 
-class CgroupCollector(Collector):
+class CgroupCollector(Closing, Collector):
     """Exports *cgroups*, or all cgroups below *tree*, or by default the running containers.
 
     Registers itself with *registry* (None: it does not); labels are ``id`` (the cgroup's path),
@@ -160,6 +161,8 @@ class CgroupCollector(Collector):
         """*timeout*: seconds after which no more cgroups are read."""
         if cgroups is not None and tree is not None:
             raise InvalidValueError("give cgroups or tree, not both")
+        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout >= 0:
+            raise invalid("timeout", timeout, "give seconds")
         self._lock = threading.Lock()
         self._timeout = timeout
         self._named = cgroups is None and tree is None
@@ -241,17 +244,6 @@ class CgroupCollector(Collector):
             if registry is not None:
                 registry.unregister(self)
             self._sampler.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _metric(family: Family) -> Metric:

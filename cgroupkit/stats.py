@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
@@ -123,31 +123,21 @@ class Stats:
 
 def snapshot(cgroup: Cgroup) -> Stats:
     """Read all that is known of *cgroup* now."""
-    memory = controller_of(cgroup, Memory)
-    pids = controller_of(cgroup, Pids)
-    return Stats(
-        time_ns=time.monotonic_ns(),
-        cpu=cpu_stat(cgroup),
-        cpu_max=peek(controller_of(cgroup, Cpu), Cpu.max),
-        memory=MemoryStats(
-            current=peek(memory, Memory.current),
-            peak=peek(memory, Memory.peak),
-            max=peek(memory, Memory.max),
-            swap_current=peek(memory, Memory.swap_current),
-            swap_max=peek(memory, Memory.swap_max),
-            events=peek(memory, Memory.events) or MemoryEvents(),
-            stat=peek(memory, Memory.stat) or MemoryStat(),
-        ),
-        pids=PidsStats(
-            current=peek(pids, Pids.current),
-            peak=peek(pids, Pids.peak),
-            max=peek(pids, Pids.max),
-            events=peek(pids, Pids.events) or PidsEvents(),
-        ),
-        io=peek(controller_of(cgroup, Io), Io.stat),
-        pressure=_pressure(cgroup),
-        host_cpu=host_cpu(),
-    )
+    now = time.monotonic_ns()
+    found = ((leaf.name, peek(leaf.find(cgroup), leaf.line)) for leaf in LEAVES.values())
+    return assemble(found, time_ns=now, host_cpu=host_cpu())
+
+
+def assemble(found: Iterable[tuple[str, Any]], **more: Any) -> Stats:
+    """The Stats of leaves by name; None leaves a leaf as it is by default."""
+    values: dict[str, dict[str, Any]] = {"": more, **{group: {} for group in GROUPS}}
+    for name, value in found:
+        if value is not None:
+            group, _, field = name.rpartition(".")
+            values[group][field] = value
+    whole = values.pop("")
+    whole |= {name: GROUPS[name](**inside) for name, inside in values.items()}
+    return Stats(**whole)
 
 
 C = TypeVar("C", bound=Controller)
@@ -163,27 +153,69 @@ def controller_of(cgroup: Cgroup, controller: type[C]) -> C | None:
 
 
 def cpu_stat(cgroup: Cgroup) -> CpuStat:
-    """CPU time; known even where only v1's cpuacct, or v2 without the cpu controller, is there."""
-    cpu = controller_of(cgroup, Cpu) or _on_v2(cgroup, Cpu)
-    return peek(cpu, Cpu.stat) or CpuStat()
+    """CPU time and throttling."""
+    return peek(_cpu(cgroup), Cpu.stat) or CpuStat()
 
 
-def _pressure(cgroup: Cgroup) -> PressureStats:
-    """v2 accounts for pressure in every cgroup, on a hybrid machine too."""
-    return PressureStats(
-        cpu=peek(_on_v2(cgroup, Cpu), Cpu.pressure),
-        memory=peek(_on_v2(cgroup, Memory), Memory.pressure),
-        io=peek(_on_v2(cgroup, Io), Io.pressure),
-        irq=peek(_on_v2(cgroup, Core), Core.irq_pressure),
-    )
-
-
-def _on_v2(cgroup: Cgroup, controller: type[C]) -> C | None:
+def on_v2(cgroup: Cgroup, controller: type[C]) -> C | None:
     """The files of *controller* that v2 has in every cgroup, wherever the controller itself is."""
     first = cgroup.branches[0]
     if first.version == 1 or (first.is_root and not all(b.is_root for b in cgroup.branches)):
         return None
     return controller(2, first.directory, cgroup.controller)
+
+
+Finder = Callable[["Cgroup"], Controller | None]
+
+
+@attrs.frozen
+class Leaf:
+    """One value of :class:`Stats`, such as ``memory.current``."""
+
+    name: str
+    line: Any  # a Reading, which as an attribute of a class would be a descriptor
+    find: Finder
+    """The controller to read it from; None where this machine does not have it."""
+
+
+def _usual(controller: type[Controller]) -> Finder:
+    return lambda cgroup: controller_of(cgroup, controller)
+
+
+def _implicit(controller: type[Controller]) -> Finder:
+    return lambda cgroup: on_v2(cgroup, controller)
+
+
+def _cpu(cgroup: Cgroup) -> Controller | None:
+    """CPU time is known even where only v1's cpuacct, or v2 without the cpu controller, is there."""
+    return controller_of(cgroup, Cpu) or on_v2(cgroup, Cpu)
+
+
+def _group(name: str, record: type[attrs.AttrsInstance], controller: type[Controller]) -> list[Leaf]:
+    """A group whose leaves are called as the controller's attributes are."""
+    return [
+        Leaf(f"{name}.{field.name}", getattr(controller, field.name), _usual(controller))
+        for field in attrs.fields(record)
+    ]
+
+
+_ALL = (
+    Leaf("cpu", Cpu.stat, _cpu),
+    Leaf("cpu_max", Cpu.max, _usual(Cpu)),
+    *_group("memory", MemoryStats, Memory),
+    *_group("pids", PidsStats, Pids),
+    Leaf("io", Io.stat, _usual(Io)),
+    Leaf("pressure.cpu", Cpu.pressure, _implicit(Cpu)),
+    Leaf("pressure.memory", Memory.pressure, _implicit(Memory)),
+    Leaf("pressure.io", Io.pressure, _implicit(Io)),
+    Leaf("pressure.irq", Core.irq_pressure, _implicit(Core)),
+)
+LEAVES: Mapping[str, Leaf] = {leaf.name: leaf for leaf in _ALL}
+GROUPS: Mapping[str, type[attrs.AttrsInstance]] = {
+    "memory": MemoryStats,
+    "pids": PidsStats,
+    "pressure": PressureStats,
+}
 
 
 def host_cpu() -> HostCpu | None:

@@ -87,7 +87,7 @@ def test_registered_twice(cgroup: Cgroup, registry: CollectorRegistry) -> None:
 
 @pytest.mark.kernel
 def test_a_scrape_has_an_end(cgroup: Cgroup, registry: CollectorRegistry) -> None:
-    with CgroupCollector([cgroup], registry=registry, timeout=-1):
+    with CgroupCollector([cgroup], registry=registry, timeout=0):
         found = scraped(registry)
         assert found["cgroupkit_scrape_left_out"].samples[0].value == 1
         assert (
@@ -101,6 +101,8 @@ def test_names_are_told_once_and_not_both_ways() -> None:
     assert len(names) == len(set(names))
     with pytest.raises(InvalidValueError, match="not both"):
         CgroupCollector([], tree="/docker", registry=None)
+    with pytest.raises(InvalidValueError, match="timeout="):
+        CgroupCollector([], registry=None, timeout=-1)
 
 
 # The command

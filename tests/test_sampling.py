@@ -314,7 +314,7 @@ V2_TEXTS = {
 def test_c_and_python_agree(leaf: str) -> None:
     if not quick.available:
         pytest.skip("libquick.so is not built here")
-    from cgroupkit.sampling.fields import LEAVES  # noqa: PLC0415
+    from cgroupkit.stats import LEAVES  # noqa: PLC0415
 
     class Fake:
         def __init__(self) -> None:

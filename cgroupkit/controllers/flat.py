@@ -56,13 +56,14 @@ class Flat(Generic[R]):
                 values[field] = int(word) // self.divide.get(field, 1)
         if self.shares:
             self._scale(values, *self.shares)
-        if "extra" in known:
+        if "extra" in self.cls.__annotations__:
             values["extra"] = extra
         return self.cls(**values)
 
     @property
-    def fields(self) -> Mapping[str, Any]:
-        return self.cls.__annotations__
+    def fields(self) -> frozenset[str]:
+        """What a key may become."""
+        return frozenset(self.cls.__annotations__) - {"extra"}
 
     @staticmethod
     def _scale(values: dict[str, Any], whole: str, part: str, rest: str) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Self
 
 import attrs
 
 from cgroupkit import files, units
+from cgroupkit.closing import Closing
 from cgroupkit.controllers.base import Controller, File, Joined, Reading, Setting, Step, parsed
 from cgroupkit.controllers.flat import Flat, record
 from cgroupkit.controllers.kinds import (
@@ -348,7 +347,7 @@ class Memory(Controller, name="memory"):
         return PeakMeter(self)
 
 
-class PeakMeter:
+class PeakMeter(Closing):
     """The most memory in use since this object was made.
 
     On v2 the kernel counts for this object alone (memory.peak, 6.12; before that it cannot be
@@ -387,14 +386,3 @@ class PeakMeter:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

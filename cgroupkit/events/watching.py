@@ -10,10 +10,9 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
-from types import TracebackType
-from typing import Self
 
 from cgroupkit.cgroup import Cgroup
+from cgroupkit.closing import Closing
 from cgroupkit.errors import InvalidValueError
 from cgroupkit.events import eventfd, subjects
 from cgroupkit.events.kinds import Event, EventKind
@@ -23,7 +22,7 @@ from cgroupkit.events.subjects import Subject
 from cgroupkit.units import Size, invalid
 
 
-class Watch:
+class Watch(Closing):
     """Events of any number of cgroups and triggers, as they come.
 
     ::
@@ -293,17 +292,6 @@ class Watch:
             self._dismiss(subject)
         self._epoll.close()
         os.close(self._bell)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __del__(self) -> None:
         self.close()

@@ -13,9 +13,8 @@ from cgroupkit.controllers.base import Controller, File, Joined, Source
 from cgroupkit.controllers.flat import Flat
 from cgroupkit.errors import UnsupportedError
 from cgroupkit.hierarchy import Hierarchy
-from cgroupkit.sampling.fields import GROUPS, LEAVES
 from cgroupkit.sampling.quick import LeafPlan, Program, decoded
-from cgroupkit.stats import HostCpu, Stats
+from cgroupkit.stats import GROUPS, LEAVES, HostCpu, Stats, assemble
 
 SMALL, LARGE = 64, 4096
 _MULTI = ("stat", "events", "pressure", "oom_control", "recursive")
@@ -95,22 +94,14 @@ class Layout:
             for name, record in GROUPS.items()
             if any(leaf.name.startswith(f"{name}.") for leaf in self._leaves)
         }
-        self._groups = groups
         self.program = Program(len(self.places), self._leaves, groups, Stats)
 
     def stats(
         self, texts: Sequence[bytes], time_ns: int, inodes: tuple[int, ...], host: HostCpu | None
     ) -> Stats:
         """What quick.c does, in Python."""
-        values: dict[str, dict[str, Any]] = {"": {}, **{name: {} for name in self._groups}}
-        for leaf in self._leaves:
-            value = leaf.parse(*[texts[index] for index in leaf.files])
-            if value is not None:
-                group, _, name = leaf.name.rpartition(".")
-                values[group][name] = value
-        whole: dict[str, Any] = values.pop("")
-        whole |= {name: self._groups[name](**inside) for name, inside in values.items()}
-        return Stats(time_ns=time_ns, inodes=inodes, host_cpu=host, **whole)
+        found = ((leaf.name, leaf.parse(*[texts[i] for i in leaf.files])) for leaf in self._leaves)
+        return assemble(found, time_ns=time_ns, inodes=inodes, host_cpu=host)
 
 
 def _leaf(name: str, source: Source[Any, Any], where: Mapping[str, int]) -> LeafPlan:

@@ -240,7 +240,7 @@ class Program:
 
     def _key(self, flat: Flat[Any], names: Sequence[str], key: str) -> _Key:
         field = flat.field(key)
-        index = names.index(field) if field in names else _LEFT_OUT if field is None else _EXTRA
+        index = _LEFT_OUT if field is None else names.index(field) if field in flat.fields else _EXTRA
         text = self._keep(key.encode())
         return _Key(
             text, len(text), index, flat.divide.get(field or "", 1), self._keep(sys.intern(key))

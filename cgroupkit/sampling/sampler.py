@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import threading
 import time
 import warnings
 from collections.abc import Iterable
-from types import TracebackType
 from typing import Self
 
 from cgroupkit.cgroup import Cgroup
+from cgroupkit.closing import Closing
 from cgroupkit.errors import FileError, InvalidValueError
 from cgroupkit.hierarchy import Hierarchy
 from cgroupkit.sampling.fields import HOST_CPU, chosen
@@ -23,7 +24,7 @@ from cgroupkit.stats import HostCpu, Stats, host_cpu
 from cgroupkit.units import invalid
 
 
-class Sampler:
+class Sampler(Closing):
     """The stats of *cgroups*, again and again, on descriptors that stay open.
 
     *fields* are the parts of :class:`Stats` to read: leaves such as ``"memory.current"``, groups such
@@ -31,7 +32,8 @@ class Sampler:
 
     At most *share* of RLIMIT_NOFILE's soft limit is used; cgroups beyond that are opened and closed
     in every sweep, which is slower, and a RuntimeWarning says so once. Close
-    the sampler, or use it as a context manager. Separate samplers may be used by threads at once.
+    the sampler, or use it as a context manager. Threads may share one, and then take turns; separate
+    samplers work in parallel.
     """
 
     def __init__(
@@ -46,6 +48,8 @@ class Sampler:
         if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share <= 1:
             raise invalid("share", share, "give a number above 0, and at most 1, of RLIMIT_NOFILE")
         self._share = share
+        # C reads by addresses that must not change meanwhile.
+        self._lock = threading.RLock()
         self._leaves = tuple(name for name in self.fields if name != HOST_CPU)
         self._plans: dict[tuple[tuple[Hierarchy, bool], ...], Plan] = {}
         self._watches: dict[Cgroup, Watch] = {}
@@ -83,16 +87,18 @@ class Sampler:
         """Sample *cgroup*, too, from now on, whether it exists at the moment or not."""
         if not isinstance(cgroup, Cgroup):
             raise invalid("cgroups", cgroup, "give Cgroup objects, such as Cgroup('/docker')")
-        self._check_open()
-        if cgroup not in self._watches:
-            self._watches[cgroup] = Watch(cgroup, self._plan(cgroup))
+        with self._lock:
+            self._check_open()
+            if cgroup not in self._watches:
+                self._watches[cgroup] = Watch(cgroup, self._plan(cgroup))
 
     def discard(self, cgroup: Cgroup) -> None:
         """Sample *cgroup* no more, and give its descriptors back."""
-        watch = self._watches.pop(cgroup, None)
-        self._before.pop(cgroup, None)
-        if watch is not None:
-            self._kept -= watch.close()
+        with self._lock:
+            watch = self._watches.pop(cgroup, None)
+            self._before.pop(cgroup, None)
+            if watch is not None:
+                self._kept -= watch.close()
 
     def __len__(self) -> int:
         """How many cgroups are watched."""
@@ -109,6 +115,10 @@ class Sampler:
         Each has its own moment in ``time_ns``; ``host_cpu`` is read once for all. Raises
         :class:`AccessError` where a file may not be read. After *timeout* seconds no more are read.
         """
+        with self._lock:
+            return self._sample(timeout)
+
+    def _sample(self, timeout: float | None) -> dict[Cgroup, Stats]:
         self._check_open()
         self._measure_room()
         if self._following:
@@ -117,7 +127,7 @@ class Sampler:
         result: dict[Cgroup, Stats] = {}
         deadline = None if timeout is None else time.monotonic() + timeout
         for cgroup, watch in self._watches.items():
-            if deadline is not None and time.monotonic() > deadline:
+            if deadline is not None and time.monotonic() >= deadline:
                 break
             stats = self._read(watch, host)
             if stats is not None:
@@ -134,30 +144,21 @@ class Sampler:
         A cgroup that was not in the last call's sample, or was made anew since, is left out this time.
         So the first call gives nothing.
         """
-        now = {c: counters(s) for c, s in (self.sample() if sample is None else sample).items()}
-        before, self._before = self._before, now
+        with self._lock:
+            now = {c: counters(s) for c, s in (self.sample() if sample is None else sample).items()}
+            before, self._before = self._before, now
         pairs = ((c, before.get(c), after) for c, after in now.items())
         found = ((c, between(old, after)) for c, old, after in pairs if old is not None)
         return {cgroup: each for cgroup, each in found if each is not None}
 
     def close(self) -> None:
         """Close all descriptors; the sampler cannot be used any more."""
-        self._closed = True
-        for watch in self._watches.values():
-            self._kept -= watch.close()
-        self._watches.clear()
-        self._before.clear()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
+        with self._lock:
+            self._closed = True
+            for watch in self._watches.values():
+                self._kept -= watch.close()
+            self._watches.clear()
+            self._before.clear()
 
     def __del__(self) -> None:
         if not getattr(self, "_closed", True):

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from cgroupkit import files
 from cgroupkit.cgroup import Cgroup
+from cgroupkit.errors import FormatError
 from cgroupkit.sampling import quick
 from cgroupkit.sampling.plan import Layout, Plan
 from cgroupkit.stats import HostCpu, Stats
@@ -99,7 +100,10 @@ class Watch:
         program = self.layout.program
         if program.address:
             address = self.fds.buffer_info()[0]
-            stats: Stats | None = quick.read(program.address, address, now, self.inodes, host)
+            try:
+                stats: Stats | None = quick.read(program.address, address, now, self.inodes, host)
+            except FormatError as error:
+                raise FormatError(f"{self.cgroup.name}: {error}") from None
             if program.stale:
                 program.renew()
             if stats is not None:
@@ -117,7 +121,10 @@ class Watch:
                 unreadable.append(index)
         if unreadable:
             self._give_up(unreadable)
-        return self.layout.stats(texts, now, self.inodes, host)
+        try:
+            return self.layout.stats(texts, now, self.inodes, host)
+        except FormatError as error:
+            raise FormatError(f"{self.cgroup.name}: {error}") from None
 
     def _read_one(self, fd: int, index: int) -> bytes:
         sizes = self.layout.sizes

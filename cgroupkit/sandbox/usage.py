@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import attrs
 
 from cgroupkit.cgroup import Cgroup
+from cgroupkit.closing import Closing
 from cgroupkit.controllers import IoDevice, Memory, MemoryEvents, PeakMeter, Pids, peek
 from cgroupkit.controllers.io import Io
 from cgroupkit.controllers.pids import PidsEvents
@@ -19,7 +19,7 @@ from cgroupkit.stats import MemoryStats, PidsStats, Stats, controller_of, cpu_st
 T = TypeVar("T")
 
 
-class Meter:
+class Meter(Closing):
     """Counts from its making on.
 
     Counters start at zero in a *fresh* cgroup; else they are subtracted, and a peak is known if it
@@ -46,17 +46,6 @@ class Meter:
     def close(self) -> None:
         if self._peak:
             self._peak.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _read(cgroup: Cgroup) -> Stats:
