@@ -14,12 +14,13 @@ import attrs
 import pytest
 
 from cgroupkit import Cgroup, Sampler
-from cgroupkit.controllers import CpuStat, IoDevice
+from cgroupkit.controllers import CpuStat, IoDevice, Pressure
 from cgroupkit.controllers.flat import Flat
+from cgroupkit.controllers.pressure import Stall
 from cgroupkit.errors import InvalidValueError, NotFoundError
 from cgroupkit.sampling import quick, rates
 from cgroupkit.sampling.plan import Layout
-from cgroupkit.stats import MemoryStats, Stats
+from cgroupkit.stats import MemoryStats, PressureStats, Stats
 
 
 def descriptors() -> int:
@@ -173,6 +174,22 @@ def test_rates_by_hand() -> None:
     assert (rate.seconds, rate.cpu_cores, rate.throttled) == (2, 1.5, 0.5)
     assert (rate.read_bytes, rate.reads, rate.written_bytes) == (3000, 1.5, 0)
     assert rate.faults is None
+
+
+def stalled(usec: int) -> PressureStats:
+    stall = Stall(avg10=0, avg60=0, avg300=0, total=usec)
+    return PressureStats(cpu=Pressure(some=stall), memory=Pressure(some=stall, full=stall))
+
+
+def test_pressure_as_a_share_of_the_time() -> None:
+    before = some(time_ns=0, pressure=stalled(100))
+    after = some(time_ns=10**9, pressure=stalled(250_100))
+    rate = rates(before, after)
+    assert rate is not None
+    assert (rate.cpu_pressure, rate.memory_pressure, rate.io_pressure) == (0.25, 0.25, None)
+    back = rates(attrs.evolve(after, time_ns=0), attrs.evolve(before, time_ns=10**9))
+    assert back is not None
+    assert back.cpu_pressure is None
 
 
 def test_a_counter_that_was_reset_has_no_rate() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from cgroupkit.controllers import CpuStat, IoDevice
+from cgroupkit.controllers import CpuStat, IoDevice, Pressure
 from cgroupkit.stats import Stats
 
 
@@ -28,6 +28,12 @@ class Rates:
     written_bytes: float | None = None
     reads: float | None = None
     writes: float | None = None
+    cpu_pressure: float | None = None
+    """Share of the time, 0 to 1, in which a task waited for a CPU (PSI, some)."""
+    memory_pressure: float | None = None
+    """Share of the time in which a task waited for memory."""
+    io_pressure: float | None = None
+    """Share of the time in which a task waited for I/O."""
 
 
 @attrs.frozen(kw_only=True)
@@ -44,6 +50,8 @@ class Counters:
     pgmajfault: int | None
     io: Mapping[str, tuple[int, int, int, int]] | None
     """By disk: bytes read and written, reads and writes."""
+    stalled: tuple[int | None, ...] = (None, None, None)
+    """Microseconds in which a task waited for CPU, memory and I/O."""
 
 
 def counters(stats: Stats) -> Counters:
@@ -58,7 +66,15 @@ def counters(stats: Stats) -> Counters:
         pgfault=memory.pgfault,
         pgmajfault=memory.pgmajfault,
         io=None if stats.io is None else {disk: _of_disk(row) for disk, row in stats.io.items()},
+        stalled=tuple([_stalled(getattr(stats.pressure, resource)) for resource in RESOURCES]),
     )
+
+
+RESOURCES = ("cpu", "memory", "io")
+
+
+def _stalled(pressure: Pressure | None) -> int | None:
+    return None if pressure is None or pressure.some is None else pressure.some.total
 
 
 def _of_disk(row: IoDevice) -> tuple[int, int, int, int]:
@@ -82,6 +98,7 @@ def between(before: Counters, after: Counters) -> Rates | None:
     cpu = _grown(before.usage_usec, after.usage_usec)
     periods = _grown(before.nr_periods, after.nr_periods)
     throttled = _grown(before.nr_throttled, after.nr_throttled)
+    stalls = [_share(*both, seconds) for both in zip(before.stalled, after.stalled, strict=True)]
     disks = [_each_second(_disks_grown(before.io, after.io, column), seconds) for column in range(4)]
     return Rates(
         seconds=seconds,
@@ -93,6 +110,9 @@ def between(before: Counters, after: Counters) -> Rates | None:
         written_bytes=disks[1],
         reads=disks[2],
         writes=disks[3],
+        cpu_pressure=stalls[0],
+        memory_pressure=stalls[1],
+        io_pressure=stalls[2],
     )
 
 
@@ -102,6 +122,12 @@ def _grown(before: int | None, after: int | None) -> int | None:
 
 def _each_second(number: int | None, seconds: float) -> float | None:
     return None if number is None else number / seconds
+
+
+def _share(before: int | None, after: int | None, seconds: float) -> float | None:
+    """The kernel's clock and ours are read at different moments, so the share may be a bit above 1."""
+    stalled = _grown(before, after)
+    return None if stalled is None else min(stalled / 1e6 / seconds, 1.0)
 
 
 _NOTHING = (0, 0, 0, 0)
