@@ -1,99 +1,83 @@
-"""Nine v1 files of many cgroups, into Stats: Sampler, C that parses nothing, what people write.
+"""Nine v1 files of many cgroups, into Stats: Sampler, C that parses nothing, and what others do.
 
     python benchmarks/sampling.py [CGROUPS]
 
-Root, gcc, and v1's memory, cpu, cpuacct and pids hierarchies.
+Root, gcc, and v1's memory, cpu, cpuacct and pids hierarchies. What is installed takes part: cgroupspy
+(pip), and the Go libraries of containerd and runc (Debian's golang-go,
+golang-github-containerd-cgroups-dev and golang-github-opencontainers-runc-dev).
 """
 
 from __future__ import annotations
 
 import os
-import resource
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
-from pathlib import Path
+from contextlib import ExitStack
+
+from sweeping import (
+    FIELDS,
+    Run,
+    all_descriptors,
+    c_sweep,
+    go_stat,
+    nine_files,
+    program,
+    some_cgroups,
+    timed,
+)
 
 from cgroupkit import Cgroup, Sampler
 
-FILES = {
-    "memory": ["stat", "usage_in_bytes", "max_usage_in_bytes", "limit_in_bytes", "failcnt"],
-    "cpu": ["stat"],
-    "cpuacct": ["usage", "stat"],
-    "pids": ["current"],
-}
-FIELDS = (
-    "cpu", "memory.stat", "memory.current", "memory.peak", "memory.max", "memory.events", "pids.current"
-)  # fmt: skip
 ROUNDS = 60
 
 
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 200
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    top = Cgroup.create(f"sampling-{os.getpid()}")
-    try:
-        cgroups = [Cgroup.create(f"{top.name}/{number}") for number in range(count)]
-        compare(cgroups)
-    finally:
-        top.remove(recursive=True)
-
-
-def compare(cgroups: list[Cgroup]) -> None:
-    paths = [
-        f"{cgroup.path(controller)}/{controller}.{name}"
-        for cgroup in cgroups
-        for controller, names in FILES.items()
-        for name in names
-    ]
-    with tempfile.TemporaryDirectory() as work, Sampler(cgroups, fields=FIELDS, share=0.9) as sampler:
-        program = f"{work}/sweep"
-        source = Path(__file__).with_name("sweep.c")
-        subprocess.run(["gcc", "-O2", "-o", program, source], check=True)
-        pipe = subprocess.PIPE
-        with subprocess.Popen([program], stdin=pipe, stdout=pipe, text=True, bufsize=1) as c:
-            assert c.stdin and c.stdout
-            c.stdin.write("".join(f"{path}\n" for path in paths) + "\n")
-            c.stdin.flush()
-            c.stdout.readline()
-
-            def reference() -> int:
-                assert c.stdin and c.stdout
-                c.stdin.write("go\n")
-                c.stdin.flush()
-                return int(c.stdout.readline())
-
-            contestants: dict[str, Callable[[], int]] = {
-                "C: pread, nothing parsed": reference,
-                "Sampler.sample()": timed(sampler.sample),
-                "open, read, split": timed(lambda: plain(paths)),
-                "Cgroup.stats()": timed(lambda: [cgroup.stats() for cgroup in cgroups]),
-            }
-            taken: dict[str, list[int]] = {name: [] for name in contestants}
-            for _ in range(ROUNDS):
-                for name, run in contestants.items():
-                    taken[name].append(run())
-            c.stdin.close()
-    medians = {name: statistics.median(times) / len(cgroups) / 1000 for name, times in taken.items()}
-    best = medians["C: pread, nothing parsed"]
+    all_descriptors()
+    with some_cgroups(count) as cgroups, tempfile.TemporaryDirectory() as work, ExitStack() as stack:
+        runs = contestants(cgroups, work, stack)
+        taken: dict[str, list[int]] = {name: [] for name in runs}
+        for number in range(ROUNDS + 2):
+            for name, run in runs.items():
+                nanoseconds = run()
+                if number > 1:
+                    taken[name].append(nanoseconds)
+    medians = {name: statistics.median(times) / count / 1000 for name, times in taken.items()}
+    best, ours = (medians[name] for name in (C, SAMPLER))
+    print(f"{count} cgroups, medians of {ROUNDS} rounds")
     for name, median in medians.items():
-        print(f"{name:<28} {median:8.1f} us a cgroup   {median / best:6.2f}")
+        to_c, to_ours = median / best, median / ours
+        print(f"{name:<30} {median:8.1f} us a cgroup {to_c:8.2f} x C {to_ours:8.2f} x Sampler")
 
 
-def timed(work: Callable[[], object]) -> Callable[[], int]:
-    def run() -> int:
-        start = time.perf_counter_ns()
-        work()
-        return time.perf_counter_ns() - start
+C = "C: pread, nothing parsed"
+SAMPLER = "Sampler.sample()"
 
-    return run
+
+def contestants(cgroups: list[Cgroup], work: str, stack: ExitStack) -> dict[str, Run]:
+    paths = [path for cgroup in cgroups for path in nine_files(cgroup)]
+    one = stack.enter_context(Sampler(cgroups, fields=FIELDS, share=0.4))
+    two = stack.enter_context(Sampler(cgroups, fields=FIELDS, share=0.4, threads=2))
+    sweep, stat = c_sweep(work), go_stat(work)
+    runs: dict[str, Run] = {
+        C: stack.enter_context(program([sweep], paths)),
+        SAMPLER: timed(one.sample),
+        "Sampler(threads=2).sample()": timed(two.sample),
+        "open, read, split": timed(lambda: plain(paths)),
+        "Cgroup.stats(), everything": timed(lambda: [cgroup.stats() for cgroup in cgroups]),
+    }
+    for name in ("containerd", "runc") if stat else ():
+        names = [cgroup.name for cgroup in cgroups]
+        runs[f"Go: Stat of {name}"] = stack.enter_context(program([stat, name], names))
+    if spy := cgroupspy(cgroups):
+        runs["cgroupspy"] = timed(spy)
+    return runs
 
 
 def plain(paths: list[str]) -> None:
+    """What people write."""
     for path in paths:
         with open(path) as file:
             text = file.read()
@@ -101,6 +85,34 @@ def plain(paths: list[str]) -> None:
             {key: int(value) for key, value in (line.split() for line in text.splitlines())}
         else:
             int(text)
+
+
+def cgroupspy(cgroups: list[Cgroup]) -> Callable[[], None] | None:
+    """It knows no pids: its eight files."""
+    try:
+        from cgroupspy.controllers import CpuAcctController, CpuController, MemoryController  # noqa: PLC0415
+        from cgroupspy.nodes import Node  # noqa: PLC0415
+    except ImportError:
+        return None
+
+    def node(cgroup: Cgroup, controller: str) -> Node:
+        return Node(os.fsencode(cgroup.path(controller)))
+
+    all_of_them = [
+        (
+            MemoryController(node(cgroup, "memory")),
+            CpuController(node(cgroup, "cpu")),
+            CpuAcctController(node(cgroup, "cpuacct")),
+        )
+        for cgroup in cgroups
+    ]
+
+    def read() -> None:
+        for memory, cpu, cpuacct in all_of_them:
+            _ = (memory.stat, memory.usage_in_bytes, memory.max_usage_in_bytes)
+            _ = (memory.limit_in_bytes, memory.failcnt, cpu.stat, cpuacct.usage, cpuacct.acct_stat)
+
+    return read
 
 
 main()

@@ -5,21 +5,27 @@ from __future__ import annotations
 import gc
 import os
 import resource
+import signal
 import threading
 import time
+import warnings
+from array import array
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import attrs
 import pytest
 
-from cgroupkit import Cgroup, Sampler
+from cgroupkit import Cgroup, Sampler, files
 from cgroupkit.controllers import CpuStat, IoDevice, Pressure
 from cgroupkit.controllers.flat import Flat
 from cgroupkit.controllers.pressure import Stall
 from cgroupkit.errors import InvalidValueError, NotFoundError
+from cgroupkit.hierarchy import host
 from cgroupkit.sampling import quick, rates
 from cgroupkit.sampling.plan import Layout
+from cgroupkit.sampling.sweep import Sweep
 from cgroupkit.stats import MemoryStats, PressureStats, Stats
 
 
@@ -40,7 +46,7 @@ def no_descriptor_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
 def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Reads by C and by Python in turn."""
     if request.param == "python":
-        monkeypatch.setattr(quick, "_loaded", None)
+        monkeypatch.setattr(quick, "library", None)
     return str(request.param)
 
 
@@ -49,7 +55,7 @@ SETTLED = ("memory.max", "memory.stat", "memory.events", "memory.peak", "pids", 
 
 @pytest.mark.kernel
 def test_the_accelerator_is_built() -> None:
-    assert quick.available
+    assert quick.library
 
 
 @pytest.mark.kernel
@@ -118,7 +124,15 @@ def test_a_share_is_checked(share: Any) -> None:
         Sampler([], share=share)
 
 
+@pytest.mark.parametrize("timeout", [-1, "soon", True, float("nan")])
+def test_a_timeout_is_checked(timeout: Any) -> None:
+    with Sampler([]) as sampler, pytest.raises(InvalidValueError, match="timeout="):
+        sampler.sample(timeout=timeout)
+
+
 def test_what_is_no_cgroup_is_refused() -> None:
+    with pytest.raises(InvalidValueError, match=r"one as \[cgroup\]"):
+        Sampler("/docker")  # type: ignore[arg-type]
     with pytest.raises(InvalidValueError, match="cgroups="):
         Sampler(["/docker"])  # type: ignore[list-item]
 
@@ -221,6 +235,97 @@ def test_a_tree_is_followed(cgroup: Cgroup) -> None:
 
 
 @pytest.mark.kernel
+def test_a_tree_of_many_levels(cgroup: Cgroup) -> None:
+    """More than Python's stack has; the kernel's paths end at 4096."""
+    directory = cgroup.path("pids")
+    path = directory
+    try:
+        for _ in range(1100):
+            path += "/a"
+            os.mkdir(path)
+        with Sampler.tree(cgroup, fields=("pids.current",)) as sampler:
+            assert len(sampler.sample()) == 1100
+    finally:
+        while path != directory:
+            os.rmdir(path)
+            path = os.path.dirname(path)
+
+
+@pytest.mark.kernel
+@pytest.mark.usefixtures("reader")
+def test_hierarchies_that_come_and_go(cgroup: Cgroup, needs: Any) -> None:
+    """As an engine makes and removes them, one after the other."""
+    for controller in ("memory", "pids", "cpu"):
+        needs(controller, 1)
+    directories = {name: f"{cgroup.path(name)}/late" for name in ("pids", "memory", "cpu")}
+
+    def only() -> list[bool]:
+        (stats,) = sampler.sample().values()
+        return [v is not None for v in (stats.pids.current, stats.memory.current, stats.cpu_max)]
+
+    with Sampler.tree(cgroup, fields=("pids", "memory", "cpu_max")) as sampler:
+        os.mkdir(directories["pids"])
+        for _ in range(3):
+            assert only() == [True, False, False]
+        os.mkdir(directories["memory"])
+        os.mkdir(directories["cpu"])
+        assert only() == [True, True, True]
+        os.rmdir(directories["memory"])
+        sampler.sample()
+        assert only() == [True, False, True]
+        os.rmdir(directories["pids"])
+        os.rmdir(directories["cpu"])
+        assert sampler.sample() == {}
+
+
+@pytest.mark.kernel
+def test_a_renamed_cgroup_is_found_under_its_new_name(
+    cgroup: Cgroup, monkeypatch: pytest.MonkeyPatch, needs: Any
+) -> None:
+    needs("pids", 1)
+    directory = cgroup.path("pids")
+    monkeypatch.setattr("cgroupkit.sampling.sampler.ROUND_NS", 1000)
+    os.mkdir(f"{directory}/old")
+    with Sampler.tree(cgroup, fields=("pids.current",)) as sampler:
+        sampler.sample()
+        ((_, before),) = sampler.sample().items()
+        os.rename(f"{directory}/old", f"{directory}/new")
+        os.mkdir(f"{directory}/old")
+        sampler.sample()
+        names = {c.name.rpartition("/")[2]: stats for c, stats in sampler.sample().items()}
+        assert names["new"].inodes == before.inodes
+        assert names["old"].inodes != before.inodes
+
+
+@pytest.mark.kernel
+def test_a_tree_is_followed_where_others_take_the_descriptors(cgroup: Cgroup) -> None:
+    kept = Cgroup.create(f"{cgroup.name}/kept")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken: list[int] = []
+    with Sampler.tree(cgroup, fields=("pids.current", "cpu")) as sampler:
+        assert set(sampler.sample()) == {kept}
+        resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors() + 20, hard))
+        try:
+            with suppress(OSError):
+                while True:
+                    taken.append(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
+            for name in "ab":
+                os.close(taken.pop())  # making one takes a descriptor
+                Cgroup.create(f"{cgroup.name}/{name}")
+                with suppress(OSError):
+                    taken.append(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                sampler.sample()
+                names = {c.name.rpartition("/")[2] for c in sampler.sample()}
+            assert names == {"kept", "a", "b"}
+        finally:
+            for fd in taken:
+                os.close(fd)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.kernel
 def test_a_tree_that_is_not_there(cgroup: Cgroup) -> None:
     with pytest.raises(NotFoundError, match="no cgroup"):
         Sampler.tree(f"{cgroup.name}/nowhere")
@@ -245,6 +350,177 @@ def test_too_few_descriptors_are_told_and_got_along_with(cgroup: Cgroup) -> None
             assert len(sampler.sample()) == 30
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.kernel
+def test_with_no_time_for_all_each_has_its_turn(cgroup: Cgroup) -> None:
+    cgroups = [Cgroup.create(f"{cgroup.name}/{number}") for number in range(20)]
+    with Sampler(cgroups) as sampler:
+        whole = timed(sampler.sample)
+        read: set[Cgroup] = set()
+        for _ in range(1000):
+            sample = sampler.sample(timeout=whole / 8)
+            assert list(sample) == [c for c in cgroups if c in sample]
+            read |= sample.keys()
+            if len(read) == len(cgroups):
+                break
+        assert read == set(cgroups)
+        assert list(sampler.sample()) == cgroups
+        assert list(sampler.sample()) == cgroups
+
+
+def timed(work: Callable[[], object]) -> float:
+    start = time.monotonic()
+    work()
+    return time.monotonic() - start
+
+
+@pytest.mark.kernel
+def test_warnings_that_are_errors_lose_no_descriptor(cgroup: Cgroup) -> None:
+    cgroups = [Cgroup.create(f"{cgroup.name}/{number}") for number in range(10)]
+    before = descriptors()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before + 40, hard))
+    try:
+        with Sampler(cgroups, fields=("cpu", "memory"), share=0.3) as sampler:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                with pytest.raises(RuntimeWarning):
+                    sampler.sample()
+            assert sampler.descriptors == descriptors() - before
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.kernel
+def test_what_is_not_understood_is_left_out_and_told_once(
+    cgroup: Cgroup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad, good = (Cgroup.create(f"{cgroup.name}/{name}") for name in ("bad", "good"))
+    with Sampler([bad, good], fields=("pids.current", "cpu")) as sampler:
+        sampler.sample()
+        (watch,) = (w for c, w in sampler._watches.items() if c == bad)
+        nonsense = file_of(b"many\n")
+        try:
+            for fd in watch.fds:
+                os.dup2(nonsense, fd, inheritable=False)
+            with pytest.warns(RuntimeWarning, match=r"/bad is left out: .*many"):
+                assert set(sampler.sample()) == {good}
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                assert set(sampler.sample()) == {good}
+        finally:
+            os.close(nonsense)
+
+
+@pytest.mark.kernel
+@pytest.mark.usefixtures("reader")
+def test_files_that_come_later_are_read(
+    cgroup: Cgroup, monkeypatch: pytest.MonkeyPatch, eventually: Any
+) -> None:
+    """A controller, or pressure, that is turned on in a v2 cgroup."""
+    unified = host().unified
+    switch = f"{cgroup.branches[0].directory}/cgroup.pressure"
+    if unified is None or not os.path.exists(switch):
+        pytest.skip("no cgroup.pressure: v2 before 6.1, PSI is off, or no v2")
+    monkeypatch.setattr("cgroupkit.sampling.sampler.ROUND_NS", 1000)
+    files.write(switch, "0")
+    with Sampler([cgroup], fields=("pressure.memory", "cpu")) as sampler:
+        assert sampler.sample()[cgroup].pressure.memory is None
+        files.write(switch, "1")
+        eventually(lambda: sampler.sample()[cgroup].pressure.memory is not None)
+
+
+@pytest.mark.kernel
+def test_a_signal_handler_may_close_it_and_nothing_else(cgroup: Cgroup) -> None:
+    told: list[str] = []
+
+    def interrupt(*_: object) -> None:
+        if not told:
+            with pytest.raises(InvalidValueError, match="nothing but close"):
+                sampler.sample()
+        told.append("")
+        sampler.close()
+
+    sampler = Sampler([cgroup])
+    sampler.sample()
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        with sampler._alone():  # where a signal may come at any moment
+            signal.raise_signal(signal.SIGUSR1)
+            assert told
+        with pytest.raises(InvalidValueError, match="was closed"):
+            sampler.sample()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.kernel
+def test_interrupted_while_it_learns_it_goes_on(
+    cgroup: Cgroup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if quick.library is None:
+        pytest.skip("libquick.so is not built here")
+    compile_group, left = quick.Program._group, [3]
+
+    def interrupted(self: Any, *args: Any) -> Any:
+        left[0] -= 1
+        if left[0] == 0:
+            raise KeyboardInterrupt
+        return compile_group(self, *args)
+
+    with Sampler([cgroup]) as sampler:
+        first = sampler.sample()[cgroup]
+        monkeypatch.setattr(quick.Program, "_group", interrupted)
+        for watch in sampler._watches.values():
+            watch.layout.program._program.stale = 1
+        with pytest.raises(KeyboardInterrupt):
+            sampler.sample()
+        gc.collect()
+        assert sampler.sample()[cgroup].memory == first.memory
+
+
+@pytest.mark.kernel
+def test_a_fork_can_close_it_while_a_thread_samples(cgroup: Cgroup, forked: Any) -> None:
+    with Sampler([cgroup]) as sampler:
+        sampler.sample()
+        stop = threading.Event()
+
+        def hold() -> None:
+            with sampler._lock:
+                stop.wait(120)
+
+        thread = threading.Thread(target=hold)
+        thread.start()
+        child = forked(lambda: (sampler.sample(), sampler.close()))
+        try:
+            assert child.go()
+        finally:
+            stop.set()
+            thread.join()
+
+
+@pytest.mark.parametrize("threads", [0, 17, 1.5, True, "many"])
+def test_threads_are_checked(threads: Any) -> None:
+    with pytest.raises(InvalidValueError, match="threads="):
+        Sampler([], threads=threads)
+
+
+@pytest.mark.kernel
+def test_helpers_read_the_same(cgroup: Cgroup) -> None:
+    cgroups = [Cgroup.create(f"{cgroup.name}/{number}") for number in range(100)]
+    fields = ("pids", "memory.max", "cpu_max")
+    with Sampler(cgroups, fields) as one, Sampler(cgroups, fields, threads=4) as four:
+        one.sample()
+        four.sample()
+        cgroups[7].remove()
+        cgroups[8].pids.max = 77
+        alone, together = one.sample(), four.sample()
+        assert cgroups[7] not in together
+        assert together[cgroups[8]].pids.max == 77
+        assert {c: attrs.evolve(s, time_ns=0) for c, s in together.items()} == {
+            c: attrs.evolve(s, time_ns=0) for c, s in alone.items()
+        }
 
 
 @pytest.mark.kernel
@@ -290,16 +566,23 @@ _FLAT = Flat(cls=CpuStat, divide={"usage_usec": 1000})
 
 
 def through_c(layout: Layout, texts: list[bytes], tmp: Callable[[bytes], int]) -> Any:
-    from array import array  # noqa: PLC0415
+    class Open:
+        """What Sweep wants of a Watch."""
 
-    fds = array("i", map(tmp, texts))
+        def __init__(self) -> None:
+            self.layout = layout
+            self.inodes = (2,)
+            self.fds = array("i", map(tmp, texts))
+
+    watch: Any = Open()
     try:
-        for _ in range(3):  # it learns keys
-            found = quick.read(layout.program.address, fds.buffer_info()[0], 1, (2,), None)
-            if layout.program.stale:
-                layout.program.renew()
+        found = Sweep(1).read_one(watch, None)  # it learns keys
+        assert found
+        again = Sweep(1).read_one(watch, None)
+        assert again
+        assert attrs.evolve(again, time_ns=found.time_ns) == found
     finally:
-        for fd in fds:
+        for fd in watch.fds:
             os.close(fd)
     return found
 
@@ -329,7 +612,7 @@ V2_TEXTS = {
 
 @pytest.mark.parametrize("leaf", list(V2_TEXTS))
 def test_c_and_python_agree(leaf: str) -> None:
-    if not quick.available:
+    if not quick.library:
         pytest.skip("libquick.so is not built here")
     from cgroupkit.stats import LEAVES  # noqa: PLC0415
 
@@ -344,7 +627,8 @@ def test_c_and_python_agree(leaf: str) -> None:
     plan: Any = Fake()
     layout = Layout(plan, (0,))
     for text in V2_TEXTS[leaf]:
-        assert through_c(layout, [text], file_of) == layout.stats([text], 1, (2,), None), text
+        found = through_c(layout, [text], file_of)
+        assert found == layout.stats([text], found.time_ns, (2,), None), text
 
 
 def test_parts_add_up_to_the_whole() -> None:

@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from contextlib import suppress
 
 from cgroupkit import files
 from cgroupkit.cgroup import Cgroup
+from cgroupkit.errors import AccessError
+from cgroupkit.hierarchy import host
 from cgroupkit.tree import Branch
+
+_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
+
+
+def everywhere(cgroup: Cgroup) -> tuple[Branch, ...]:
+    """Where *cgroup* is, and where it would be in the other hierarchies."""
+    found = {branch.hierarchy: branch for branch in cgroup.branches}
+    paths = {branch.path for branch in cgroup.branches}
+    for hierarchy in host().hierarchies if len(paths) == 1 else ():
+        branch = Branch.find(hierarchy, cgroup.name)
+        if branch is not None:
+            found.setdefault(hierarchy, branch)
+    return tuple(sorted(found.values(), key=lambda branch: -branch.version))
 
 
 class _Node:
     """A cgroup below the parent, or the parent itself."""
 
-    __slots__ = ("cgroup", "changed", "children", "counts", "unsettled")
+    __slots__ = ("cgroup", "changed", "children", "counts", "path", "seen_in", "unsettled")
 
-    def __init__(self, cgroup: Cgroup) -> None:
+    def __init__(self, path: str, cgroup: Cgroup | None, seen_in: int) -> None:
+        self.path = path
+        """From the parent on: empty for itself, else with a / before it."""
         self.cgroup = cgroup
+        self.seen_in = seen_in
+        """In which of the hierarchies that are looked at: a bit for each."""
         self.children: dict[str, _Node] = {}
         self.counts: tuple[int, ...] = ()
         """Of each hierarchy that is looked at: how many children were seen, -1 if it is not there."""
@@ -29,28 +49,43 @@ class _Node:
 class Following:
     """Calls *add* and *discard* for the cgroups that came and went since the last refresh.
 
-    A directory of cgroups has one link more for each child (kernfs), so that one stat(2) tells
-    whether a child came: one that went is known from its own files (:meth:`died`).
+    *tops* is where the parent is or would be, *used* which of those are looked at. A directory of
+    cgroups has one link more for each child (kernfs), so that one stat(2) tells whether a child came:
+    one that went is known from its own files (:meth:`died`).
     """
 
     def __init__(
         self,
-        top: Cgroup,
-        branches: tuple[int, ...],
+        tops: tuple[Branch, ...],
+        used: tuple[int, ...],
         depth: int | None,
         add: Callable[[Cgroup], None],
         discard: Callable[[Cgroup], None],
     ) -> None:
-        self._top = _Node(top)
-        used = {top.branches[index].hierarchy for index in branches}
-        self._hierarchies = used or {branch.hierarchy for branch in top.branches}
+        self._tops = tops
+        self._used = [tops[index].directory.rstrip("/") for index in used or range(len(tops))]
         self._depth = depth
         self._add = add
         self._discard = discard
+        self._top = _Node("", None, 0)
         self._parents: dict[Cgroup, _Node] = {}
 
-    def refresh(self) -> None:
-        self._refresh(self._top, 1)
+    def refresh(self) -> list[AccessError]:
+        """Look what is there now; what may not be listed. Raises EMFILE, to be tried again."""
+        errors = []
+        rows = [(self._top, 1)]
+        while rows:
+            node, level = rows.pop()
+            counts = tuple([_count(directory + node.path) for directory in self._used])
+            if node.changed or counts != node.counts or -2 in counts:
+                try:
+                    self._list(node)
+                except AccessError as error:
+                    errors.append(error)
+                node.counts = counts
+            if self._depth is None or level < self._depth:
+                rows.extend([(child, level + 1) for child in node.children.values()])
+        return errors
 
     def died(self, cgroup: Cgroup) -> None:
         """Look again where *cgroup* was: another may have been made meanwhile."""
@@ -58,48 +93,55 @@ class Following:
         if parent is not None:
             parent.changed = True
 
-    def _refresh(self, node: _Node, level: int) -> None:
-        branches = [b for b in node.cgroup.branches if b.hierarchy in self._hierarchies]
-        counts = tuple([_count(branch.directory) for branch in branches])
-        if node.changed or counts != node.counts or -2 in counts:
-            node.changed = False
-            self._list(node, branches)
-            node.counts = counts
-        if self._depth is None or level < self._depth:
-            for child in node.children.values():
-                self._refresh(child, level + 1)
-
-    def _list(self, node: _Node, branches: list[Branch]) -> None:
-        names: set[str] = set()
-        for branch in branches:
-            names.update(_children(branch.directory))
-        for name in node.children.keys() - names:
+    def _list(self, node: _Node) -> None:
+        found: dict[str, int] = {}
+        for number, directory in enumerate(self._used):
+            for name in _children(directory + node.path):
+                found[name] = found.get(name, 0) | 1 << number
+        for name in node.children.keys() - found:
             self._drop(node.children.pop(name))
-        for name in sorted(names):
+        for name in sorted(found):
             child = node.children.get(name)
-            if child is None or child.unsettled or not child.cgroup.exists():
-                self._settle(node, name, child)
+            if child is None or child.unsettled or child.seen_in != found[name]:
+                self._settle(node, name, found[name])
         node.changed = any(child.unsettled for child in node.children.values())
 
-    def _settle(self, node: _Node, name: str, child: _Node | None) -> None:
+    def _settle(self, node: _Node, name: str, seen_in: int) -> None:
         """Engines make one directory after the other: look twice for where it is."""
-        cgroup = Cgroup.at(_branches(node.cgroup, name))
-        if not cgroup.branches:
-            return
+        path = f"{node.path}/{name}"
+        cgroup = Cgroup.at(self._branches(path))
+        child = node.children.get(name)
         if child is not None and child.cgroup == cgroup:
             child.unsettled = False
+            child.seen_in = seen_in
             return
         if child is not None:
-            self._drop(child)
-        node.children[name] = _Node(cgroup)
-        self._parents[cgroup] = node
-        self._add(cgroup)
+            self._drop(node.children.pop(name))
+        if cgroup.branches:
+            node.children[name] = _Node(path, cgroup, seen_in)
+            self._parents[cgroup] = node
+            self._add(cgroup)
+
+    def _branches(self, path: str) -> tuple[Branch, ...]:
+        """Where it is; the hierarchies share one name, of which there may be thousands."""
+        names: dict[str, str] = {}
+        found = []
+        for top in self._tops:
+            directory = top.directory.rstrip("/") + path
+            name = names.setdefault(top.path, top.path.rstrip("/") + path)
+            with suppress(OSError):
+                os.stat(directory)
+                found.append(Branch(top.hierarchy, name, directory))
+        return tuple(found)
 
     def _drop(self, node: _Node) -> None:
-        for child in node.children.values():
-            self._drop(child)
-        self._parents.pop(node.cgroup, None)
-        self._discard(node.cgroup)
+        nodes = [node]
+        while nodes:
+            gone = nodes.pop()
+            nodes.extend(gone.children.values())
+            if gone.cgroup is not None:
+                self._parents.pop(gone.cgroup, None)
+                self._discard(gone.cgroup)
 
 
 def _count(directory: str) -> int:
@@ -114,20 +156,7 @@ def _children(directory: str) -> list[str]:
     try:
         with os.scandir(directory) as entries:
             return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
     except OSError as error:
+        if error.errno in _ABSENT:
+            return []
         raise files.refused(error, directory, "list") from None
-
-
-def _branches(parent: Cgroup, name: str) -> tuple[Branch, ...]:
-    """As tree.child; the hierarchies share one path, of which there may be thousands."""
-    paths: dict[str, str] = {}
-    found = []
-    for branch in parent.branches:
-        directory = f"{branch.directory}/{name}"
-        path = paths.setdefault(branch.path, f"{branch.path.rstrip('/')}/{name}")
-        with suppress(OSError):
-            os.stat(directory)
-            found.append(Branch(branch.hierarchy, path, directory))
-    return tuple(found)

@@ -99,7 +99,7 @@ class Layout:
     def stats(
         self, texts: Sequence[bytes], time_ns: int, inodes: tuple[int, ...], host: HostCpu | None
     ) -> Stats:
-        """What quick.c does, in Python."""
+        """What build.c does, in Python."""
         found = ((leaf.name, leaf.parse(*[texts[i] for i in leaf.files])) for leaf in self._leaves)
         return assemble(found, time_ns=time_ns, inodes=inodes, host_cpu=host)
 

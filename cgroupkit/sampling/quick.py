@@ -1,4 +1,4 @@
-"""The C way to read a cgroup: the programs for quick.c, made of the controllers' descriptions.
+"""The C way to read cgroups: the programs for build.c, made of the controllers' descriptions.
 
 Without libquick.so, or on a Python that is not CPython, all is read by Python: slower, no different.
 """
@@ -9,7 +9,17 @@ import ctypes
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from ctypes import Structure, c_char_p, c_int, c_ulonglong, c_void_p, py_object
+from ctypes import (
+    Structure,
+    c_char_p,
+    c_int,
+    c_long,
+    c_longlong,
+    c_ulong,
+    c_ulonglong,
+    c_void_p,
+    py_object,
+)
 from typing import Any
 
 import attrs
@@ -44,6 +54,8 @@ class _Record(Structure):
         ("defaults", ctypes.POINTER(py_object)),
         ("keys", c_int),
         ("key", ctypes.POINTER(_Key)),
+        ("extras", py_object),
+        ("extra_keys", c_int),
     )
 
 
@@ -71,6 +83,7 @@ class _Program(Structure):
         ("files", c_int),
         ("leaves", c_int),
         ("groups", c_int),
+        ("stale", c_int),
         ("leaf", ctypes.POINTER(_Leaf)),
         ("group", ctypes.POINTER(_Group)),
         ("set", c_void_p),
@@ -79,36 +92,41 @@ class _Program(Structure):
     )
 
 
-Reader = Callable[..., Any]
+class _Library:
+    """libquick.so, loaded."""
 
-
-def _load() -> tuple[Reader, int] | None:
-    if sys.implementation.name != "cpython" or os.environ.get("CGROUPKIT_PURE_PYTHON"):
-        return None
-    try:
+    def __init__(self) -> None:
         library = ctypes.PyDLL(os.path.join(os.path.dirname(__file__), "libquick.so"))
         get_slot = ctypes.pythonapi.PyType_GetSlot
-        reader = library.quick_read
-    except (OSError, AttributeError):
-        return None
-    get_slot.argtypes, get_slot.restype = (py_object, c_int), c_void_p
-    reader.argtypes = (c_void_p, c_void_p, py_object, py_object, py_object)
-    reader.restype = py_object
-    return reader, get_slot(_Described.slot.__class__, _DESCR_SET)  # type: ignore[attr-defined]
-
-
-def decoded(text: bytes) -> str:
-    return text.decode("utf-8", "surrogateescape")
+        get_slot.argtypes, get_slot.restype = (py_object, c_int), c_void_p
+        self.set_slot: int = get_slot(_Described.slot.__class__, _DESCR_SET)  # type: ignore[attr-defined]
+        self.slots: Callable[[int], int] = library.quick_slots
+        library.quick_slots.argtypes, library.quick_slots.restype = (c_int,), c_ulong
+        self.sweep: Callable[..., int] = library.quick_sweep
+        library.quick_sweep.argtypes = (
+            c_void_p, c_long, py_object, py_object, c_longlong, c_void_p, c_int
+        )  # fmt: skip
 
 
 class _Described:
     __slots__ = ("slot",)
 
 
-_loaded = _load()
-available = _loaded is not None
-"""Whether cgroups are read by C."""
-read: Reader = _loaded[0] if _loaded else lambda *_: None
+def _load() -> _Library | None:
+    if sys.implementation.name != "cpython" or os.environ.get("CGROUPKIT_PURE_PYTHON"):
+        return None
+    try:
+        return _Library()
+    except (OSError, AttributeError, ValueError):
+        return None
+
+
+def decoded(text: bytes) -> str:
+    return text.decode("utf-8", "surrogateescape")
+
+
+library = _load()
+"""None where cgroups are read by Python."""
 
 
 @attrs.frozen
@@ -124,7 +142,7 @@ class LeafPlan:
 
 
 class Program:
-    """What quick.c does for all cgroups that have the same files."""
+    """What build.c does for all cgroups that have the same files."""
 
     def __init__(
         self,
@@ -139,18 +157,20 @@ class Program:
         self._leaves = leaves
         self._groups = groups
         self._stats = stats
-        self.stale = False
-        """Whether there were keys that it does not know yet: :meth:`renew` it, not while it runs."""
-        self.address = 0
-        """Where the program is; 0 where C cannot do it."""
+        self._program = _Program(stale=1)
         # A control group has few files; who has more is read by Python.
-        if _loaded and count <= _FILES and len(leaves) + len(groups) + 4 <= _LEAVES:
-            self.renew()
+        fits = count <= _FILES and len(leaves) + len(groups) + 4 <= _LEAVES
+        self.address = ctypes.addressof(self._program) if library and fits else 0
+        """Where the program is, for as long as this lives; 0 where C cannot do it."""
 
-    def renew(self) -> None:
-        """Compile it with the keys that were seen."""
-        self.stale = False
-        self._kept = []
+    def prepare(self) -> None:
+        """Compile it with the keys that were seen, if there are new ones; not while it runs."""
+        if self._program.stale:
+            self._compile()
+
+    def _compile(self) -> None:
+        """Interrupted at any point, it leaves a program whose parts are kept."""
+        before = len(self._kept)
         leaves = (_Leaf * len(self._leaves))(*map(self._leaf, self._leaves))
         at = {"time_ns": 0, "inodes": 1, "host_cpu": 2}
         at |= {leaf.name: number + 3 for number, leaf in enumerate(self._leaves)}
@@ -163,14 +183,16 @@ class Program:
             self._files,
             len(leaves),
             len(groups),
+            0,
             leaves,
             self._keep((_Group * len(groups))(*groups)),
-            _loaded[1] if _loaded else 0,
+            library.set_slot if library else 0,
             units.V1_UNLIMITED,
             None,
         )
         self._keep(program, leaves)
-        self.address = ctypes.addressof(program)
+        ctypes.pointer(self._program)[0] = program
+        del self._kept[:before]
 
     def _keep(self, *things: Any) -> Any:
         self._kept.extend(things)
@@ -188,7 +210,8 @@ class Program:
         made = (attrs.NOTHING, *(f.default for f in fields if hasattr(f.default, "factory")))
         defaults: list[Any] = [None if field.default in made else field.default for field in fields]
         descriptors: list[Any] = [vars(cls)[name] for name in names]
-        self._keep(defaults, descriptors, keys)
+        extras = {key.name: None for key in keys if key.field == _EXTRA}
+        self._keep(defaults, descriptors, keys, extras)
         record = _Record(
             cls,
             len(names),
@@ -197,6 +220,8 @@ class Program:
             (py_object * len(names))(*defaults),
             len(keys),
             (_Key * len(keys))(*keys),
+            extras,
+            len(extras),
         )
         self._keep(record)
         return record
@@ -233,7 +258,7 @@ class Program:
             found = dict.fromkeys(key for key, _ in files.flat_keyed(decoded(text)))
             if not found.keys() <= learned.keys() and len(learned) < _KEYS:
                 learned.update(found)
-                self.stale = True
+                self._program.stale = 1
             return value
 
         leaf.call = self._keep(learn)
@@ -241,7 +266,7 @@ class Program:
     def _key(self, flat: Flat[Any], names: Sequence[str], key: str) -> _Key:
         field = flat.field(key)
         index = _LEFT_OUT if field is None else names.index(field) if field in flat.fields else _EXTRA
-        text = self._keep(key.encode())
+        text = self._keep(key.encode("utf-8", "surrogateescape"))
         return _Key(
             text, len(text), index, flat.divide.get(field or "", 1), self._keep(sys.intern(key))
         )

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import resource
 import threading
 import time
-import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Self
 
 from cgroupkit.cgroup import Cgroup
 from cgroupkit.closing import Closing
-from cgroupkit.errors import FileError, InvalidValueError
+from cgroupkit.errors import AccessError, FileError, FormatError, InvalidValueError
 from cgroupkit.hierarchy import Hierarchy
 from cgroupkit.sampling.fields import HOST_CPU, chosen
-from cgroupkit.sampling.following import Following
+from cgroupkit.sampling.following import Following, everywhere
+from cgroupkit.sampling.keeping import Complaints, Keeping
 from cgroupkit.sampling.plan import Plan, key_of
 from cgroupkit.sampling.rates import Counters, Rates, between, counters
-from cgroupkit.sampling.watch import Watch
+from cgroupkit.sampling.sweep import Sweep
+from cgroupkit.sampling.watch import EXHAUSTED, Watch
 from cgroupkit.stats import HostCpu, Stats, host_cpu
-from cgroupkit.units import invalid
+from cgroupkit.units import invalid, parse_int
+
+MOST_THREADS = 16
+ROUND_NS = 10_000_000_000
+"""In which time each cgroup is looked at for what reading it does not tell."""
+
+Sample = dict[Cgroup, Stats]
 
 
 class Sampler(Closing):
@@ -31,10 +37,15 @@ class Sampler(Closing):
     as ``"memory"``; by default all. Fewer fields are fewer files to read.
 
     At most *share* of RLIMIT_NOFILE's soft limit is used; cgroups beyond that are opened and closed
-    in every sweep, which is slower, and a RuntimeWarning says so once. Close
-    the sampler, or use it as a context manager. Threads may share one, and then take turns; separate
-    samplers work in parallel.
+    in every sweep, which is slower, and a RuntimeWarning says so once. Close the sampler, or use it
+    as a context manager.
+
+    *threads* is how many threads read the files in a sweep, the calling one included. Threads of yours
+    may share a sampler, and then take turns; separate samplers work in parallel. A signal handler may
+    close it.
     """
+
+    _closed = True  # until it is made
 
     def __init__(
         self,
@@ -42,23 +53,33 @@ class Sampler(Closing):
         fields: Iterable[str] | None = None,
         *,
         share: float = 0.5,
+        threads: int = 1,
     ) -> None:
+        if isinstance(cgroups, (Cgroup, str, os.PathLike)):
+            raise invalid("cgroups", cgroups, "give several Cgroup objects, or one as [cgroup]")
+        threads = parse_int(threads, "threads", 1, MOST_THREADS)
         self.fields = chosen(fields)
         """The leaves that are read, by name."""
-        if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share <= 1:
-            raise invalid("share", share, "give a number above 0, and at most 1, of RLIMIT_NOFILE")
-        self._share = share
-        # C reads by addresses that must not change meanwhile.
-        self._lock = threading.RLock()
         self._leaves = tuple(name for name in self.fields if name != HOST_CPU)
+        self._pid = os.getpid()
+        self._lock = threading.RLock()
+        self._busy = False
         self._plans: dict[tuple[tuple[Hierarchy, bool], ...], Plan] = {}
         self._watches: dict[Cgroup, Watch] = {}
+        self._sweep = Sweep(threads)
+        self._complaints = Complaints()
+        self._keeping = Keeping(self._watches, self._sweep, share, self._complaints)
+        self._open: list[Watch] = []
+        self._swept: list[Watch] = []
+        """Those of the open ones that C reads."""
+        self._late = False
+        """Whether there was no time left for some."""
+        self._sweeps = 0
+        self._round = time.monotonic_ns()
+        self._looked = 0
         self._following: Following | None = None
         self._before: dict[Cgroup, Counters] = {}
-        self._kept = 0
-        self._room = self._ceiling = 1 << 30
-        self._limit = -1
-        self._warned = self._closed = False
+        self._closed = False
         for cgroup in cgroups:
             self.add(cgroup)
 
@@ -70,35 +91,33 @@ class Sampler(Closing):
         *,
         depth: int | None = None,
         share: float = 0.5,
+        threads: int = 1,
     ) -> Self:
         """All cgroups below *parent*, at each sample those that there are then.
 
         *depth* 1 is the children alone; None is all descendants. Raises :class:`NotFoundError` where
-        there is no *parent*; one that is removed later gives an empty sample until it is back.
+        there is no *parent*; one that is removed later gives an empty sample until it is back. One
+        that was made in further hierarchies since (v1) is another :class:`Cgroup`.
         """
         if depth is not None and (isinstance(depth, bool) or not isinstance(depth, int) or depth < 1):
             raise invalid("depth", depth, "give how many levels below, 1 or more, or None for all")
-        self = cls((), fields, share=share)
-        top = parent if isinstance(parent, Cgroup) else Cgroup(parent)
-        self._following = Following(top, self._plan(top).branches, depth, self.add, self.discard)
+        self = cls((), fields, share=share, threads=threads)
+        tops = everywhere(parent if isinstance(parent, Cgroup) else Cgroup(parent))
+        used = self._plan(Cgroup.at(tops)).branches
+        self._following = Following(tops, used, depth, self._add, self._discard)
         return self
 
     def add(self, cgroup: Cgroup) -> None:
         """Sample *cgroup*, too, from now on, whether it exists at the moment or not."""
         if not isinstance(cgroup, Cgroup):
             raise invalid("cgroups", cgroup, "give Cgroup objects, such as Cgroup('/docker')")
-        with self._lock:
-            self._check_open()
-            if cgroup not in self._watches:
-                self._watches[cgroup] = Watch(cgroup, self._plan(cgroup))
+        with self._alone():
+            self._add(cgroup)
 
     def discard(self, cgroup: Cgroup) -> None:
         """Sample *cgroup* no more, and give its descriptors back."""
-        with self._lock:
-            watch = self._watches.pop(cgroup, None)
-            self._before.pop(cgroup, None)
-            if watch is not None:
-                self._kept -= watch.close()
+        with self._alone():
+            self._discard(cgroup)
 
     def __len__(self) -> int:
         """How many cgroups are watched."""
@@ -107,45 +126,27 @@ class Sampler(Closing):
     @property
     def descriptors(self) -> int:
         """How many descriptors are open at the moment."""
-        return self._kept
+        return self._keeping.count
 
-    def sample(self, *, timeout: float | None = None) -> dict[Cgroup, Stats]:
+    def sample(self, *, timeout: float | None = None) -> Sample:
         """Read all cgroups now; those that do not exist, or end meanwhile, are left out.
 
-        Each has its own moment in ``time_ns``; ``host_cpu`` is read once for all. Raises
-        :class:`AccessError` where a file may not be read. After *timeout* seconds no more are read.
+        Each has its own moment in ``time_ns``; ``host_cpu`` is read once for all. After *timeout*
+        seconds no more are read, and the next call begins with those. One whose files may not be read,
+        or are not understood, is left out, and a RuntimeWarning says once what was wrong.
         """
-        with self._lock:
+        with self._alone():
             return self._sample(timeout)
 
-    def _sample(self, timeout: float | None) -> dict[Cgroup, Stats]:
-        self._check_open()
-        self._measure_room()
-        if self._following:
-            self._following.refresh()
-        host = host_cpu() if HOST_CPU in self.fields else None
-        result: dict[Cgroup, Stats] = {}
-        deadline = None if timeout is None else time.monotonic() + timeout
-        for cgroup, watch in self._watches.items():
-            if deadline is not None and time.monotonic() >= deadline:
-                break
-            stats = self._read(watch, host)
-            if stats is not None:
-                result[cgroup] = stats
-                continue
-            self._before.pop(cgroup, None)
-            if self._following:
-                self._following.died(cgroup)
-        return result
-
-    def rates(self, sample: dict[Cgroup, Stats] | None = None) -> dict[Cgroup, Rates]:
+    def rates(self, sample: Sample | None = None) -> dict[Cgroup, Rates]:
         """What went on since the last call: from its sample to *sample*, or to a new one.
 
         A cgroup that was not in the last call's sample, or was made anew since, is left out this time.
         So the first call gives nothing.
         """
-        with self._lock:
-            now = {c: counters(s) for c, s in (self.sample() if sample is None else sample).items()}
+        with self._alone():
+            sample = self._sample(None) if sample is None else sample
+            now = {cgroup: counters(stats) for cgroup, stats in sample.items()}
             before, self._before = self._before, now
         pairs = ((c, before.get(c), after) for c, after in now.items())
         found = ((c, between(old, after)) for c, old, after in pairs if old is not None)
@@ -153,22 +154,64 @@ class Sampler(Closing):
 
     def close(self) -> None:
         """Close all descriptors; the sampler cannot be used any more."""
+        if self._closed:
+            return
+        self._forked()
         with self._lock:
             self._closed = True
-            for watch in self._watches.values():
-                self._kept -= watch.close()
-            self._watches.clear()
-            self._before.clear()
+            if not self._busy:
+                self._release()
 
     def __del__(self) -> None:
-        if not getattr(self, "_closed", True):
-            self.close()
+        self.close()
 
-    # Descriptors
+    # One at a time
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise InvalidValueError("this sampler was closed: make another one")
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        self._forked()
+        with self._lock:
+            if self._closed:
+                raise InvalidValueError("this sampler was closed: make another one")
+            if self._busy:
+                raise InvalidValueError(
+                    "this sampler is at work in what this call interrupts: in a signal handler nothing "
+                    "but close() can be done with it"
+                )
+            self._busy = True
+            try:
+                yield
+            finally:
+                self._busy = False
+                if self._closed:
+                    self._release()
+
+    def _forked(self) -> None:
+        """In a fork the lock may be another thread's, which is not there any more."""
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._lock = threading.RLock()
+            self._busy = False
+
+    def _release(self) -> None:
+        for watch in self._watches.values():
+            self._keeping.close(watch)
+        self._open = []
+        self._swept = self._sweep.take(())
+        self._watches.clear()
+        self._before.clear()
+
+    # What is watched
+
+    def _add(self, cgroup: Cgroup) -> None:
+        if cgroup not in self._watches:
+            self._watches[cgroup] = Watch(cgroup, self._plan(cgroup))
+
+    def _discard(self, cgroup: Cgroup) -> None:
+        watch = self._watches.pop(cgroup, None)
+        self._before.pop(cgroup, None)
+        if watch is not None:
+            self._keeping.close(watch)
 
     def _plan(self, cgroup: Cgroup) -> Plan:
         key = key_of(cgroup)
@@ -176,70 +219,102 @@ class Sampler(Closing):
             self._plans[key] = Plan(cgroup, self._leaves)
         return self._plans[key]
 
-    def _read(self, watch: Watch, host: HostCpu | None) -> Stats | None:
-        """Open what is not open, read it, and keep it open if there is room."""
-        if watch.fds and not 0 < watch.probe < time.monotonic_ns():
-            before = len(watch.fds)
-            stats = watch.read(host)
-            self._kept += len(watch.fds) - before
-            if stats is not None:
-                return stats
-        self._kept -= watch.close()
-        if not self._open(watch):
-            return None
-        stats = watch.read(host)
-        # Beside those that are kept there has to be room for one that is not.
-        if stats is None or self._kept + len(watch.fds) > self._room - len(watch.plan.places):
-            if stats is not None:
-                self._warn()
-            watch.close()
-        self._kept += len(watch.fds)
-        return stats
-
-    def _open(self, watch: Watch) -> bool:
-        while True:
+    def _follow(self) -> None:
+        while self._following:
             try:
-                return watch.open()
-            except OSError as error:
-                if error.errno not in (errno.EMFILE, errno.ENFILE):
+                for error in self._following.refresh():
+                    self._complaints.about(error)
+                return
+            except FileError as error:
+                if error.errno not in EXHAUSTED:
                     raise
-                if not self._kept:
-                    raise FileError(
-                        error.errno,
-                        f"cannot open the files of {watch.cgroup.name}: no descriptor is left; raise "
-                        f"RLIMIT_NOFILE, now {self._limit} (ulimit -n, LimitNOFILE= of a unit)",
-                    ) from None
-                self._shed(self._kept // 2)
-                self._ceiling = self._room = self._kept
-                self._warn()
+                if not self._keeping.give_back():
+                    return  # those that are known have to do
 
-    def _measure_room(self) -> None:
-        """The limit may be changed while we run."""
-        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        if limit != self._limit:
-            self._limit = limit
-            self._ceiling = 1 << 30
-        self._room = min(int(limit * self._share), self._ceiling)
-        if self._kept > self._room:
-            self._shed(self._room)
+    # A sweep
 
-    def _shed(self, most: int) -> None:
-        for watch in reversed(self._watches.values()):
-            if self._kept <= most:
+    def _sample(self, timeout: float | None) -> Sample:
+        deadline = _deadline(timeout)
+        self._sweeps += 1
+        self._keeping.measure()
+        self._follow()
+        self._look_again()
+        host = host_cpu() if HOST_CPU in self.fields else None
+        late, self._late = self._late, False
+        result: Sample = {}
+        if late:  # those that are not open begin, or they might never have their turn
+            closed = [watch for watch in self._watches.values() if not watch.fds]
+            result = self._read_others(closed, host, _halfway(deadline))
+        if late or self._keeping.changed:
+            self._open = self._keeping.open_ones()
+            turn = [watch for watch in _in_turn(self._open) if watch.cgroup not in result]
+            self._swept = self._sweep.take(turn if late else self._open)
+        found = self._sweep.read(host, deadline)
+        pairs = zip(self._swept, found, strict=False)
+        result |= {watch.cgroup: stats for watch, stats in pairs if stats is not None}
+        if len(result) == len(self._watches) and not late:
+            return result
+        self._late |= len(found) < len(self._swept)
+        others = [watch for watch in self._watches.values() if watch.cgroup not in result]
+        result |= self._read_others(others, host, deadline)
+        if late or self._late:
+            self._take_turns(result)
+        return {cgroup: result[cgroup] for cgroup in self._watches if cgroup in result}
+
+    def _read_others(self, others: Iterable[Watch], host: HostCpu | None, deadline: int) -> Sample:
+        """What is not open yet, or any more, or cannot be read by C."""
+        result: Sample = {}
+        for watch in _in_turn(others):
+            if deadline and time.monotonic_ns() >= deadline:
+                self._late = True
                 break
-            self._kept -= watch.close()
+            watch.turn = self._sweeps
+            try:
+                stats = self._keeping.read(watch, host)
+            except (AccessError, FormatError) as error:
+                self._complaints.about(error, watch)
+                continue
+            if stats is not None:
+                result[watch.cgroup] = stats
+                continue
+            self._before.pop(watch.cgroup, None)
+            if self._following:
+                self._following.died(watch.cgroup)
+        return result
 
-    def _warn(self) -> None:
-        if self._warned:
+    def _take_turns(self, done: Iterable[Cgroup]) -> None:
+        for cgroup in done:
+            self._watches[cgroup].turn = self._sweeps
+        self._keeping.changed = True
+
+    def _look_again(self) -> None:
+        """At a few each time, so that all have had their turn after a while."""
+        now, count = time.monotonic_ns(), len(self._open)
+        due = min(count * (now - self._round) // ROUND_NS, count)
+        if not due:
             return
-        self._warned = True
-        each = max((len(plan.places) for plan in self._plans.values()), default=0)
-        needed = int((len(self._watches) + 1) * each / self._share) + 1
-        warnings.warn(
-            f"{len(self._watches)} cgroups need {each} descriptors each, but RLIMIT_NOFILE is "
-            f"{self._limit}, of which share={self._share} may be used: the rest is opened anew in "
-            f"every sweep, which is slower. Raise the limit to {needed} (ulimit -n, LimitNOFILE= of a "
-            "unit), or choose fewer fields",
-            RuntimeWarning,
-            stacklevel=4,
-        )
+        self._round = now
+        for number in range(self._looked, self._looked + due):
+            watch = self._open[number % count]
+            if watch.fds and watch.outdated():
+                self._keeping.close(watch)
+        self._looked = (self._looked + due) % count
+
+
+def _in_turn(watches: Iterable[Watch]) -> list[Watch]:
+    """First those that have waited for longest."""
+    return sorted(watches, key=lambda watch: watch.turn)
+
+
+def _halfway(deadline: int) -> int:
+    now = time.monotonic_ns()
+    return max(now, (now + deadline) // 2) if deadline else 0
+
+
+def _deadline(timeout: float | None) -> int:
+    """In time.monotonic_ns(); 0 is none."""
+    if timeout is None:
+        return 0
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout >= 0:
+        raise invalid("timeout", timeout, "give seconds, or None to read all")
+    return time.monotonic_ns() + int(min(timeout, 1e9) * 1e9)

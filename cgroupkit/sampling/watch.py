@@ -10,20 +10,17 @@ from collections.abc import Iterable
 
 from cgroupkit import files
 from cgroupkit.cgroup import Cgroup
-from cgroupkit.errors import FormatError
-from cgroupkit.sampling import quick
 from cgroupkit.sampling.plan import Layout, Plan
 from cgroupkit.stats import HostCpu, Stats
 
-GONE = (errno.ENOENT, errno.ENODEV)
-PROBE_NS = 10_000_000_000
-"""How long a controller that a v2 cgroup did not have is taken to be still missing."""
+EXHAUSTED = (errno.EMFILE, errno.ENFILE)
+_GONE = (errno.ENOENT, errno.ENODEV, errno.ENAMETOOLONG)
 
 
 class Watch:
     """A cgroup that is sampled; its descriptors stay open between sweeps where there is room."""
 
-    __slots__ = ("cgroup", "fds", "inodes", "layout", "plan", "probe")
+    __slots__ = ("cgroup", "fds", "inodes", "layout", "plan", "turn")
 
     def __init__(self, cgroup: Cgroup, plan: Plan) -> None:
         self.cgroup = cgroup
@@ -32,99 +29,100 @@ class Watch:
         self.fds = array("i")
         self.inodes: tuple[int, ...] = ()
         """One of each hierarchy: another cgroup of the same name has others."""
-        self.probe = 0
-        """When to look again for what was missing; 0 is never."""
+        self.turn = 0
+        """Where there is too little time for all: the sweep in which it was read last."""
 
-    def close(self) -> int:
-        """Give the descriptors back; how many."""
+    def close(self) -> None:
+        """Give the descriptors back."""
         fds, self.fds = self.fds, array("i")
-        for fd in fds:
-            os.close(fd)
-        return len(fds)
+        _close(fds)
 
     def open(self) -> bool:
-        """Open what there is of the cgroup; False if it is gone. Raises EMFILE as it is."""
+        """Open what there is of the cgroup; False if it is gone.
+
+        Raises EMFILE and ENFILE as they are, and :class:`AccessError`.
+        """
         fds: list[int] = []
-        present: list[int] = []
         try:
-            if not self._open(fds, present):
-                _close(fds)
+            present = self._open(fds)
+            if present is None:
                 return False
             self.inodes = self._identity(fds, present)
-        except BaseException:
+            self.layout = self.plan.layout(present)
+            opened = array("i", fds)
+            fds.clear()
+            self.fds = opened
+        finally:
             _close(fds)
-            raise
-        self.fds = array("i", fds)
-        self.layout = self.plan.layout(tuple(present))
-        self.probe = time.monotonic_ns() + PROBE_NS if self._lacks(present) else 0
-        return bool(fds) or self.cgroup.exists()
+        return bool(self.fds) or self.cgroup.exists()
 
-    def _open(self, fds: list[int], present: list[int]) -> bool:
+    def _open(self, fds: list[int]) -> tuple[int, ...] | None:
+        """Which of the places there are; None if the cgroup is gone from all hierarchies."""
+        present: list[int] = []
+        absent: set[int] = set()
         for number, place in enumerate(self.plan.places):
             path = place.path(self.cgroup)
             try:
                 fds.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
             except OSError as error:
-                if error.errno in GONE:
-                    if not os.path.isdir(os.path.dirname(path)):
-                        return False
+                if error.errno in _GONE:
+                    absent.add(place.branch)
                     continue
-                if error.errno in (errno.EMFILE, errno.ENFILE):
+                if error.errno in EXHAUSTED:
                     raise
                 if error.errno == errno.EOPNOTSUPP:
                     continue
                 raise files.refused(error, path, "read") from None
             present.append(number)
-        return True
+        gone = [b for b in absent if not os.path.isdir(self.cgroup.branches[b].directory)]
+        if gone and len(gone) == len(self.plan.branches):
+            return None
+        return tuple(present)
 
-    def _identity(self, fds: list[int], present: list[int]) -> tuple[int, ...]:
+    def _identity(self, fds: list[int], present: Iterable[int]) -> tuple[int, ...]:
         first: dict[int, int] = {}
         for fd, number in zip(fds, present, strict=True):
             first.setdefault(self.plan.places[number].branch, fd)
         found = tuple([os.fstat(fd).st_ino for fd in first.values()])
         return self.inodes if found == self.inodes else found
 
-    def _lacks(self, present: list[int]) -> bool:
-        """Whether a v2 controller is not enabled here, or not yet."""
-        missing = {p.file.partition(".")[0] for p in self.plan.places if self._is_v2(p.branch)}
-        have = {self.plan.places[number] for number in present}
-        return bool(missing - {place.file.partition(".")[0] for place in have})
+    def outdated(self) -> bool:
+        """Whether there is more to open by now (a controller was enabled), or another cgroup here.
 
-    def _is_v2(self, branch: int) -> bool:
-        place = self.cgroup.branches[branch]
-        return place.version == 2 and not place.is_root
+        A removed one tells so itself when it is read; one that v1 renamed does not.
+        """
+        have = dict.fromkeys(self.layout.present)
+        first: dict[int, str] = {}
+        for number, place in enumerate(self.plan.places):
+            if number in have:
+                first.setdefault(place.branch, place.path(self.cgroup))
+            elif os.path.exists(place.path(self.cgroup)):
+                return True
+        try:
+            return tuple([os.stat(path).st_ino for path in first.values()]) != self.inodes
+        except OSError:
+            return True
 
     def read(self, host: HostCpu | None) -> Stats | None:
-        """Read what is open; None if the cgroup is gone or was made anew."""
+        """Read what is open, in Python; None if the cgroup is gone or was made anew.
+
+        Raises :class:`FormatError` for text that is not understood, and :class:`AccessError`.
+        """
         now = time.monotonic_ns()
-        program = self.layout.program
-        if program.address:
-            address = self.fds.buffer_info()[0]
-            try:
-                stats: Stats | None = quick.read(program.address, address, now, self.inodes, host)
-            except FormatError as error:
-                raise FormatError(f"{self.cgroup.name}: {error}") from None
-            if program.stale:
-                program.renew()
-            if stats is not None:
-                return stats
         texts: list[bytes] = []
         unreadable: list[int] = []
         for index, (fd, place) in enumerate(zip(self.fds, self.layout.places, strict=True)):
             try:
                 texts.append(self._read_one(fd, index))
             except OSError as error:
-                if error.errno in GONE:
+                if error.errno in _GONE:
                     return None
                 if error.errno != errno.EOPNOTSUPP:  # pressure is not accounted for, say
                     raise files.refused(error, place.path(self.cgroup), "read") from None
                 unreadable.append(index)
         if unreadable:
             self._give_up(unreadable)
-        try:
-            return self.layout.stats(texts, now, self.inodes, host)
-        except FormatError as error:
-            raise FormatError(f"{self.cgroup.name}: {error}") from None
+        return self.layout.stats(texts, now, self.inodes, host)
 
     def _read_one(self, fd: int, index: int) -> bytes:
         sizes = self.layout.sizes
@@ -133,10 +131,11 @@ class Watch:
         return text
 
     def _give_up(self, indexes: list[int]) -> None:
-        _close([self.fds[index] for index in indexes])
+        lost = [self.fds[index] for index in indexes]
         keep = [index for index in range(len(self.fds)) if index not in indexes]
-        self.fds = array("i", [self.fds[index] for index in keep])
         self.layout = self.plan.layout(tuple([self.layout.present[index] for index in keep]))
+        self.fds = array("i", [self.fds[index] for index in keep])
+        _close(lost)
 
 
 def _close(fds: Iterable[int]) -> None:

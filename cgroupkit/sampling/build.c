@@ -1,85 +1,15 @@
-/* One cgroup's files into a Stats, in one call.
- *
- * What is to be read and what becomes of it is told by a program that
- * quick.py makes of the controllers' descriptions. Whatever this does not
- * understand is given to Python: a text to the leaf's own function, a file
- * that cannot be read (None is returned) to the careful way of watch.py.
- *
- * Of Python only functions of the stable ABI are used, and no header of it,
- * so that one shared object, loaded by ctypes, serves every version.
- */
-typedef struct object PyObject;
-typedef int (*set_slot)(PyObject *descriptor, PyObject *self, PyObject *value);
+/* Texts into Stats. */
+#include "quick.h"
 
-extern PyObject *PyLong_FromUnsignedLongLong(unsigned long long);
 extern PyObject *PyBytes_FromStringAndSize(const char *, long);
 extern PyObject *PyDict_New(void);
+extern PyObject *PyDict_Copy(PyObject *);
 extern int PyDict_SetItem(PyObject *, PyObject *, PyObject *);
 extern PyObject *PyTuple_New(long);
 extern int PyTuple_SetItem(PyObject *, long, PyObject *);
 extern PyObject *PyObject_CallObject(PyObject *, PyObject *);
 extern PyObject *PyType_GenericAlloc(PyObject *, long);
-extern void Py_IncRef(PyObject *);
-extern void Py_DecRef(PyObject *);
-extern void *PyEval_SaveThread(void);
-extern void PyEval_RestoreThread(void *);
-
-extern long pread(int, void *, unsigned long, long);
-extern int memcmp(const void *, const void *, unsigned long);
-
-enum { FILES = 64, LEAVES = 64, FIELDS = 96, ALSO = 3, TEXT = 32768 };
-enum kind { NUMBER, LIMIT, FLAT, CALL };
-enum { EXTRA = -1, LEFT_OUT = -2 };
-enum { TIME, INODES, HOST, FIRST_LEAF };
-
-struct key {
-    const char *text;
-    int length;
-    int field;
-    unsigned long long divide;
-    PyObject *name;
-};
-
-struct record {
-    PyObject *type;
-    int fields;
-    int extra; /* which field is the dict of unknown keys, or -1 */
-    PyObject **descriptors;
-    PyObject **defaults;
-    int keys;
-    struct key *key;
-};
-
-struct leaf {
-    int kind;
-    int files;
-    int file[ALSO + 1];
-    int also[ALSO];
-    unsigned long long divide[ALSO];
-    int whole, part, rest; /* fields to be scaled, or -1 */
-    struct record *record;
-    PyObject *call;
-};
-
-struct group {
-    struct record *record;
-    int *source; /* for each field: which of the values, or -1 for the default */
-};
-
-struct program {
-    int files;
-    int leaves;
-    int groups;
-    struct leaf *leaf;
-    struct group *group;
-    set_slot set;
-    unsigned long long unlimited;
-    PyObject *none;
-};
-
-struct text {
-    const char *start, *end;
-};
+extern void PyObject_GC_UnTrack(void *);
 
 static const char *number(const char *at, const char *end, unsigned long long *value)
 {
@@ -105,12 +35,16 @@ static PyObject *none(const struct program *program)
     return program->none;
 }
 
-/* An instance of a frozen record; takes no reference of *values*. */
+/* An instance of a frozen record; takes no reference of *values*. It holds numbers and records of
+ * numbers, which can be no part of a cycle: the garbage collector need not look at thousands of them. */
 static PyObject *make(const struct program *program, const struct record *record, PyObject **values)
 {
     PyObject *made = PyType_GenericAlloc(record->type, 0);
 
-    for (int i = 0; made && i < record->fields; i++)
+    if (!made)
+        return 0;
+    PyObject_GC_UnTrack(made);
+    for (int i = 0; i < record->fields; i++)
         if (program->set(record->descriptors[i], made, values[i]) < 0) {
             Py_DecRef(made);
             return 0;
@@ -118,36 +52,38 @@ static PyObject *make(const struct program *program, const struct record *record
     return made;
 }
 
-static const struct key *find(const struct record *record, int *next, const char *at, int length)
+/* The key that the line at *at* begins with; 0 for a new one, or a line without a value. Keys come in
+ * the order in which they were learned, mostly: *next* is where to begin. */
+static const struct key *find(const struct record *record, int *next, const char *at, const char *end)
 {
     for (int tried = 0; tried < record->keys; tried++) {
         const struct key *key = &record->key[*next];
 
         *next = *next + 1 == record->keys ? 0 : *next + 1;
-        if (key->length == length && !memcmp(key->text, at, (unsigned long)length))
+        if (key->length < end - at && at[key->length] == ' ' &&
+            !memcmp(key->text, at, (unsigned long)key->length))
             return key;
     }
     return 0;
 }
 
-/* The lines into numbers and, of keys that are no field, into *extra*: 1, or 0 if not understood,
- * or -1 with an exception. */
+/* The lines into numbers and, of keys that are no field, into *extra*, how many in *others*: 1, or 0
+ * if not understood, or -1 with an exception. */
 static int lines(const struct record *record, struct text text, unsigned long long *numbers,
-                 char *known, PyObject *extra)
+                 char *known, PyObject *extra, int *others)
 {
     int next = 0;
 
+    *others = 0;
+
     for (const char *at = text.start; at < text.end;) {
-        const char *blank = at;
+        const struct key *key = find(record, &next, at, text.end);
         unsigned long long value;
 
-        while (blank < text.end && *blank != ' ' && *blank != '\n')
-            blank++;
-        if (blank == text.end || *blank == '\n')
+        if (!key)
             return 0;
-        const struct key *key = find(record, &next, at, (int)(blank - at));
-        at = number(blank + 1, text.end, &value);
-        if (!key || !at || (at < text.end && *at != '\n'))
+        at = number(at + key->length + 1, text.end, &value);
+        if (!at || (at < text.end && *at != '\n'))
             return 0;
         at++;
         if (key->field >= 0) {
@@ -161,9 +97,30 @@ static int lines(const struct record *record, struct text text, unsigned long lo
                 Py_DecRef(item);
             if (failed)
                 return -1;
+            ++*others;
         }
     }
     return 1;
+}
+
+/* As lines(), into a dict of its own. One that has the keys already is quicker to fill. */
+static int lines_and_extra(const struct record *record, struct text text, unsigned long long *numbers,
+                           char *known, PyObject **extra)
+{
+    int others, understood;
+
+    if (record->extra < 0)
+        return lines(record, text, numbers, known, 0, &others);
+    if (!(*extra = PyDict_Copy(record->extras)))
+        return -1;
+    understood = lines(record, text, numbers, known, *extra, &others);
+    if (understood > 0 && others < record->extra_keys) {
+        Py_DecRef(*extra);
+        if (!(*extra = PyDict_New()))
+            return -1;
+        understood = lines(record, text, numbers, known, *extra, &others);
+    }
+    return understood;
 }
 
 #ifdef __SIZEOF_INT128__
@@ -186,9 +143,8 @@ static PyObject *flat(const struct program *program, const struct leaf *leaf, co
 
     for (int i = 0; i < record->fields; i++)
         known[i] = 0;
-    if (record->extra >= 0 && !(extra = PyDict_New()))
-        return 0;
-    int understood = lines(record, texts[leaf->file[0]], numbers, known, extra);
+    int understood = lines_and_extra(record, texts[leaf->file[0]], numbers, known, &extra);
+
     for (int i = 1; understood > 0 && i < leaf->files; i++) {
         int field = leaf->also[i - 1];
 
@@ -267,37 +223,15 @@ static PyObject *value(const struct program *program, const struct leaf *leaf, c
     return call(leaf, texts);
 }
 
-static int read_all(const struct program *program, const int *fds, char *buffer, struct text *texts)
+PyObject *build(const struct program *program, const struct text *texts, const struct given *given)
 {
-    char *at = buffer, *end = buffer + TEXT;
-
-    for (int i = 0; i < program->files; i++) {
-        long length = pread(fds[i], at, (unsigned long)(end - at), 0);
-
-        if (length < 0 || length == end - at)
-            return 0;
-        texts[i] = (struct text){at, at + length};
-        at += length;
-    }
-    return 1;
-}
-
-PyObject *quick_read(const struct program *program, const int *fds, PyObject *time, PyObject *inodes,
-                     PyObject *host)
-{
-    char buffer[TEXT];
-    struct text texts[FILES];
+    enum { TIME, INODES, HOST, FIRST_LEAF };
     PyObject *values[LEAVES], *fields[FIELDS], *result = 0;
     int count = FIRST_LEAF;
 
-    void *thread = PyEval_SaveThread();
-    int whole = read_all(program, fds, buffer, texts);
-    PyEval_RestoreThread(thread);
-    if (!whole)
-        return none(program);
-    values[TIME] = time;
-    values[INODES] = inodes;
-    values[HOST] = host;
+    values[TIME] = given->time;
+    values[INODES] = given->inodes;
+    values[HOST] = given->host;
     for (int i = 0; i < program->leaves; i++) {
         if (!(values[count] = value(program, &program->leaf[i], texts)))
             goto done;
