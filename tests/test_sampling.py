@@ -17,7 +17,7 @@ from cgroupkit import Cgroup, Sampler
 from cgroupkit.controllers import CpuStat, IoDevice, Pressure
 from cgroupkit.controllers.flat import Flat
 from cgroupkit.controllers.pressure import Stall
-from cgroupkit.errors import InvalidValueError, NotFoundError
+from cgroupkit.errors import AccessError, InvalidValueError, NotFoundError
 from cgroupkit.sampling import quick, rates
 from cgroupkit.sampling.plan import Layout
 from cgroupkit.stats import MemoryStats, PressureStats, Stats
@@ -226,6 +226,40 @@ def test_a_tree_that_is_not_there(cgroup: Cgroup) -> None:
         Sampler.tree(f"{cgroup.name}/nowhere")
     with pytest.raises(InvalidValueError, match="depth="):
         Sampler.tree(cgroup, depth=0)
+
+
+@pytest.mark.kernel
+@pytest.mark.usefixtures("reader")
+def test_what_may_not_be_read_is_refused_or_not_known(
+    cgroup: Cgroup, as_nobody: Any, needs: Any
+) -> None:
+    needs("cpu"), needs("memory"), needs("pids")
+    shut, some = (Cgroup.create(f"{cgroup.name}/{name}") for name in ("shut", "some"))
+    Cgroup.create(f"{cgroup.name}/shut/inner")
+    for branch in shut.branches:
+        os.chmod(branch.directory, 0o700)
+    usage = "cpu.stat" if some.cpu.version == 2 else "cpuacct.usage"
+    os.chmod(f"{some.path('cpu' if some.cpu.version == 2 else 'cpuacct')}/{usage}", 0o600)
+    fields = ("cpu", "memory.current", "pids.current")
+
+    def strict() -> None:
+        with Sampler.tree(cgroup, fields) as sampler:
+            sampler.sample()
+
+    def lenient() -> dict[str, tuple[Any, ...]]:
+        with Sampler.tree(cgroup, fields, strict=False) as sampler:
+            sampler.sample()
+            sampler.rates()
+            assert set(sampler.rates()) == {shut, some}
+            sample = sampler.sample()
+        return {c.name: (s.cpu.usage_usec, s.memory.current, s.pids.current) for c, s in sample.items()}
+
+    with pytest.raises(AccessError):
+        as_nobody(strict)
+    found = as_nobody(lenient)
+    assert found[shut.name] == (None, None, None)
+    assert found[some.name][0] is None
+    assert None not in found[some.name][1:]
 
 
 @pytest.mark.kernel

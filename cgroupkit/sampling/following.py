@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -40,11 +41,14 @@ class Following:
         depth: int | None,
         add: Callable[[Cgroup], None],
         discard: Callable[[Cgroup], None],
+        *,
+        strict: bool = True,
     ) -> None:
         self._top = _Node(top)
         used = {top.branches[index].hierarchy for index in branches}
         self._hierarchies = used or {branch.hierarchy for branch in top.branches}
         self._depth = depth
+        self._strict = strict
         self._add = add
         self._discard = discard
         self._parents: dict[Cgroup, _Node] = {}
@@ -72,7 +76,7 @@ class Following:
     def _list(self, node: _Node, branches: list[Branch]) -> None:
         names: set[str] = set()
         for branch in branches:
-            names.update(_children(branch.directory))
+            names.update(_children(branch.directory, strict=self._strict))
         for name in node.children.keys() - names:
             self._drop(node.children.pop(name))
         for name in sorted(names):
@@ -110,13 +114,15 @@ def _count(directory: str) -> int:
         return -1
 
 
-def _children(directory: str) -> list[str]:
+def _children(directory: str, *, strict: bool) -> list[str]:
     try:
         with os.scandir(directory) as entries:
             return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
+        if error.errno == errno.EACCES and not strict:
+            return []
         raise files.refused(error, directory, "list") from None
 
 

@@ -28,7 +28,8 @@ class Sampler(Closing):
     """The stats of *cgroups*, again and again, on descriptors that stay open.
 
     *fields* are the parts of :class:`Stats` to read: leaves such as ``"memory.current"``, groups such
-    as ``"memory"``; by default all. Fewer fields are fewer files to read.
+    as ``"memory"``; by default all. Fewer fields are fewer files to read. What may not be read raises
+    :class:`AccessError`, or with *strict* False is not known.
 
     At most *share* of RLIMIT_NOFILE's soft limit is used; cgroups beyond that are opened and closed
     in every sweep, which is slower, and a RuntimeWarning says so once. Close
@@ -42,12 +43,14 @@ class Sampler(Closing):
         fields: Iterable[str] | None = None,
         *,
         share: float = 0.5,
+        strict: bool = True,
     ) -> None:
         self.fields = chosen(fields)
         """The leaves that are read, by name."""
         if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share <= 1:
             raise invalid("share", share, "give a number above 0, and at most 1, of RLIMIT_NOFILE")
         self._share = share
+        self._strict = strict
         # C reads by addresses that must not change meanwhile.
         self._lock = threading.RLock()
         self._leaves = tuple(name for name in self.fields if name != HOST_CPU)
@@ -70,6 +73,7 @@ class Sampler(Closing):
         *,
         depth: int | None = None,
         share: float = 0.5,
+        strict: bool = True,
     ) -> Self:
         """All cgroups below *parent*, at each sample those that there are then.
 
@@ -78,9 +82,10 @@ class Sampler(Closing):
         """
         if depth is not None and (isinstance(depth, bool) or not isinstance(depth, int) or depth < 1):
             raise invalid("depth", depth, "give how many levels below, 1 or more, or None for all")
-        self = cls((), fields, share=share)
+        self = cls((), fields, share=share, strict=strict)
         top = parent if isinstance(parent, Cgroup) else Cgroup(parent)
-        self._following = Following(top, self._plan(top).branches, depth, self.add, self.discard)
+        used = self._plan(top).branches
+        self._following = Following(top, used, depth, self.add, self.discard, strict=strict)
         return self
 
     def add(self, cgroup: Cgroup) -> None:
@@ -90,7 +95,7 @@ class Sampler(Closing):
         with self._lock:
             self._check_open()
             if cgroup not in self._watches:
-                self._watches[cgroup] = Watch(cgroup, self._plan(cgroup))
+                self._watches[cgroup] = Watch(cgroup, self._plan(cgroup), strict=self._strict)
 
     def discard(self, cgroup: Cgroup) -> None:
         """Sample *cgroup* no more, and give its descriptors back."""
@@ -113,7 +118,8 @@ class Sampler(Closing):
         """Read all cgroups now; those that do not exist, or end meanwhile, are left out.
 
         Each has its own moment in ``time_ns``; ``host_cpu`` is read once for all. Raises
-        :class:`AccessError` where a file may not be read. After *timeout* seconds no more are read.
+        :class:`AccessError` where a file may not be read, if strict. After *timeout* seconds no
+        more are read.
         """
         with self._lock:
             return self._sample(timeout)

@@ -23,11 +23,12 @@ PROBE_NS = 10_000_000_000
 class Watch:
     """A cgroup that is sampled; its descriptors stay open between sweeps where there is room."""
 
-    __slots__ = ("cgroup", "fds", "inodes", "layout", "plan", "probe")
+    __slots__ = ("cgroup", "fds", "inodes", "layout", "plan", "probe", "strict")
 
-    def __init__(self, cgroup: Cgroup, plan: Plan) -> None:
+    def __init__(self, cgroup: Cgroup, plan: Plan, *, strict: bool = True) -> None:
         self.cgroup = cgroup
         self.plan = plan
+        self.strict = strict
         self.layout: Layout = plan.layout(())
         self.fds = array("i")
         self.inodes: tuple[int, ...] = ()
@@ -72,6 +73,8 @@ class Watch:
                 if error.errno in (errno.EMFILE, errno.ENFILE):
                     raise
                 if error.errno == errno.EOPNOTSUPP:
+                    continue
+                if error.errno == errno.EACCES and not self.strict:
                     continue
                 raise files.refused(error, path, "read") from None
             present.append(number)
