@@ -182,7 +182,8 @@ class Cgroup:
     @property
     def name(self) -> str:
         """The path as in /proc/PID/cgroup; the deepest one where v1 hierarchies differ."""
-        return max((b.path for b in self.branches), key=lambda path: len(names.components(path)))
+        paths = dict.fromkeys(branch.path for branch in self.branches)
+        return max(paths, key=lambda path: len(names.components(path)))
 
     def path(self, controller: str = "") -> str:
         """The directory in *controller*'s hierarchy; by default v2's, else the first one.

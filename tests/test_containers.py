@@ -25,6 +25,7 @@ from cgroupkit.containers import (
     find,
 )
 from cgroupkit.containers.layouts import Match, match, pod, unescape
+from cgroupkit.containers.walking import at
 from cgroupkit.errors import InvalidValueError, NotFoundError
 
 ID = "dc6d2297d670" + "0123456789abcdef" * 3 + "beef"
@@ -158,6 +159,29 @@ def test_lxc_nspawn_and_what_runs_inside_of_them(tree: Any, cgroup_name: str) ->
     assert [(c.engine, c.id) for c in below(top)] == [("lxc", "web"), ("nspawn", "my-box")]
     nested = {(c.engine, c.id) for c in containers(top, nested=True)}
     assert nested == {("lxc", "web"), ("nspawn", "my-box"), ("docker", ID)}
+
+
+@pytest.mark.kernel
+def test_which_container_a_cgroup_is(tree: Any, cgroup_name: str, sleeper: Any) -> None:
+    inner = tree(f"lxc.payload.web/docker/{ID}")
+    for cgroup, expected in {
+        inner: ("docker", ID),
+        Cgroup(f"{cgroup_name}/lxc.payload.web"): ("lxc", "web"),
+        Cgroup(f"{cgroup_name}/lxc.payload.web/docker"): None,
+        Cgroup(cgroup_name): None,
+        Cgroup("/"): None,
+        tree(f"crio-conmon-{OTHER}.scope"): None,
+    }.items():
+        found = at(cgroup)
+        assert (found and (found.engine, found.id)) == expected
+        assert found is None or found.cgroup == cgroup
+    bare = tree(f"jobs/{ID}")
+    assert at(bare) is None
+    sleeper(bare)
+    container = at(bare)
+    assert container is not None and container.id == ID
+    inner.remove()
+    assert at(inner) is None
 
 
 @pytest.mark.kernel

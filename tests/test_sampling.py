@@ -334,6 +334,35 @@ def test_a_tree_that_is_not_there(cgroup: Cgroup) -> None:
 
 
 @pytest.mark.kernel
+@pytest.mark.usefixtures("reader")
+def test_what_may_not_be_read_is_not_known(cgroup: Cgroup, as_nobody: Any, needs: Any) -> None:
+    needs("cpu"), needs("memory"), needs("pids")
+    shut, some = (Cgroup.create(f"{cgroup.name}/{name}") for name in ("shut", "some"))
+    Cgroup.create(f"{cgroup.name}/shut/inner")
+    for branch in shut.branches:
+        os.chmod(branch.directory, 0o700)
+    usage = "cpu.stat" if some.cpu.version == 2 else "cpuacct.usage"
+    os.chmod(f"{some.path('cpu' if some.cpu.version == 2 else 'cpuacct')}/{usage}", 0o600)
+    fields = ("cpu", "memory.current", "pids.current")
+
+    def read() -> dict[str, tuple[Any, ...]]:
+        with Sampler.tree(cgroup, fields) as sampler:
+            with pytest.warns(RuntimeWarning, match="EACCES"):
+                sampler.sample()
+            sampler.rates()
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                assert set(sampler.rates()) == {shut, some}
+                sample = sampler.sample()
+        return {c.name: (s.cpu.usage_usec, s.memory.current, s.pids.current) for c, s in sample.items()}
+
+    found = as_nobody(read)
+    assert found[shut.name] == (None, None, None)
+    assert found[some.name][0] is None
+    assert None not in found[some.name][1:]
+
+
+@pytest.mark.kernel
 def test_too_few_descriptors_are_told_and_got_along_with(cgroup: Cgroup) -> None:
     cgroups = [Cgroup.create(f"{cgroup.name}/{number}") for number in range(30)]
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -14,6 +14,7 @@ COMMANDS = {
     "run": ("run", "run a command under limits, and end all it left behind"),
     "update": ("update", "change the limits of running cgroups, as docker update does"),
     "stats": ("stats", "what cgroups use, in the columns of docker stats"),
+    "top": ("top", "a live tree of cgroups by CPU, memory, I/O, tasks and pressure"),
     "show": ("show", "every setting and reading of one cgroup"),
     "ls": ("ls", "the tree of cgroups, with processes, memory and limits"),
     "watch": ("watch", "print what happens to cgroups: OOM kills, limits hit, the end, ..."),

@@ -10,8 +10,8 @@ import attrs
 
 from cgroupkit.cgroup import Cgroup
 from cgroupkit.cli import printing, target
-from cgroupkit.cli.messages import UsageError, put
-from cgroupkit.cli.parsing import Parser
+from cgroupkit.cli.messages import put
+from cgroupkit.cli.parsing import Parser, levels
 from cgroupkit.cli.show import frozen
 from cgroupkit.controllers import Cpu, CpuMax, Cpuset, Memory, Pids, peek
 from cgroupkit.errors import CgroupKitError, FileError
@@ -44,11 +44,7 @@ def arguments(parser: Parser, name: str) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    depth = None
-    if args.depth is not None:
-        if not (args.depth.isascii() and args.depth.isdecimal() and len(args.depth) < 7):
-            raise UsageError(f"--depth {args.depth!r} is not valid: give a number of levels, 0 or more")
-        depth = int(args.depth)
+    depth = levels(args.depth, "--depth")
     top = target.find(args.name)
     entries = _tree(top, depth, "", "", 0)
     if args.json:

@@ -57,6 +57,15 @@ def names(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
     )
 
 
+def levels(text: str | None, option: str) -> int | None:
+    """A number of levels of the tree, 0 or more; None is all."""
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) < 7):
+        raise UsageError(f"{option} {text!r} is not valid: give a number of levels, 0 or more")
+    return int(text)
+
+
 def seconds(text: str, option: str) -> float:
     """A positive number of seconds, or with one of timeout(1)'s suffixes: 90, 1.5, 5m, 2h, 1d."""
     scale = {"s": 1, "m": 60, "h": 3600, "d": 86400}.get(text[-1:], 0)

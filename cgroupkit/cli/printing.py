@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import enum
 import json
+import os
+import re
+import sys
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
@@ -20,6 +23,16 @@ def clean(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def short_ids(text: str) -> str:
+    """Container ids as Docker shortens them, to 12 digits."""
+    return re.sub(r"[0-9a-f]{32,}", lambda match: match[0][:12], text)
+
+
+def redrawable() -> bool:
+    """Whether stdout is a terminal on which a text can be replaced by the next."""
+    return sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM", "") != "dumb"
 
 
 def table(rows: Iterable[Sequence[str]], *, right: Iterable[int] = ()) -> str:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import re
-import sys
 import time
 from collections.abc import Sequence
 
@@ -13,7 +10,7 @@ import attrs
 
 from cgroupkit import members, systemd
 from cgroupkit.cgroup import Cgroup
-from cgroupkit.cli import printing, target
+from cgroupkit.cli import machine, printing, target
 from cgroupkit.cli.messages import put
 from cgroupkit.cli.parsing import Parser, names, seconds
 from cgroupkit.containers import Container, containers
@@ -76,13 +73,9 @@ def main(args: argparse.Namespace) -> int:
     interval = seconds(args.interval, "--interval")
     watched = _Watched(args.names, everything=args.all)
     form = "array" if args.json else args.format or "table"
-    if form != "table" or args.no_stream or not _redrawable():
+    if form != "table" or args.no_stream or not printing.redrawable():
         return _print(watched, interval, once=args.no_stream, form=form)
     return _redraw(watched, interval)
-
-
-def _redrawable() -> bool:
-    return sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM", "") != "dumb"
 
 
 class _Watched:
@@ -98,7 +91,7 @@ class _Watched:
             if cgroup not in self._named:
                 self._named.append(cgroup)
         self._everything = everything
-        self._machine = _machine_memory()
+        self._machine = machine.memory()
 
     def sample(self) -> Sample:
         found: Sample = {}
@@ -165,14 +158,6 @@ def _has(cgroup: Cgroup, *, below: bool = False) -> bool:
         return cgroup.populated if below else bool(cgroup.procs)
     except CgroupKitError:
         return False
-
-
-def _machine_memory() -> int | None:
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            return int(file.readline().split()[1]) * 1024
-    except (OSError, ValueError, IndexError):
-        return None
 
 
 def _print(watched: _Watched, interval: float, *, once: bool, form: str) -> int:
@@ -242,7 +227,7 @@ def _cells(row: Row) -> tuple[str, ...]:
     disk = (row.block_read_bytes, row.block_written_bytes)
     return (
         short(row.container or row.name),
-        row.label or short_ids(row.name.rpartition("/")[2] or "/"),
+        row.label or printing.short_ids(row.name.rpartition("/")[2] or "/"),
         _percent(row.cpu_percent),
         f"{used} / {limit}",
         _percent(row.memory_percent),
@@ -262,12 +247,7 @@ def _percent(number: float | None) -> str:
     return _UNKNOWN if number is None else f"{number:.2f}%"
 
 
-def short_ids(text: str) -> str:
-    """Container ids as Docker shortens them, to 12 digits."""
-    return re.sub(r"[0-9a-f]{32,}", lambda match: match[0][:12], text)
-
-
 def short(path: str) -> str:
     """*path* in at most 36 characters: the end tells more than the beginning."""
-    text = short_ids(path)
+    text = printing.short_ids(path)
     return text if len(text) <= _WIDTH else "…" + text[1 - _WIDTH :]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import attrs
 
+from cgroupkit import members
 from cgroupkit.cgroup import Cgroup
 from cgroupkit.containers import keepers, layouts
 from cgroupkit.containers.records import Container
@@ -46,6 +47,14 @@ def containers(root: Cgroup | str | None = None, *, nested: bool = False) -> Ite
         container = found.container()
         if container is not None:
             yield container
+
+
+def at(cgroup: Cgroup) -> Container | None:
+    """The container whose outermost cgroup *cgroup* is, inside of another one or not, if it is one."""
+    branch = members.effective(cgroup.branches)[0]
+    parent, _, name = branch.path.rpartition("/")
+    step = _step(parent.rpartition("/")[2], name, branch.directory) if name else None
+    return Found(step, list(cgroup.branches)).container() if isinstance(step, layouts.Match) else None
 
 
 def walk(root: Cgroup | str | None = None, *, nested: bool = False) -> list[Found]:
@@ -91,15 +100,21 @@ def _below(
         return  # removed meanwhile, or not ours to see
     for below in inner:
         place = f"{path.rstrip('/')}/{below}", f"{directory}/{below}"
-        step = layouts.match(name, below) or keepers.task(name, below, place[1])
+        step = _step(name, below, place[1])
         if step == "leave out":
             continue
-        if isinstance(step, layouts.Match) and step.engine is None and _is_podmans_pod(place[1]):
-            step = None
         if step:
             yield step, *place
         if nested or step is None:
             yield from _below(*place, below, nested)
+
+
+def _step(parent: str, name: str, directory: str) -> layouts.Step:
+    """What the cgroup *name* is, of which a hierarchy has *directory*."""
+    step = layouts.match(parent, name) or keepers.task(parent, name, directory)
+    if isinstance(step, layouts.Match) and step.engine is None and _is_podmans_pod(directory):
+        return None
+    return step
 
 
 def _is_podmans_pod(directory: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import attrs
 
 from cgroupkit import files
@@ -26,6 +28,7 @@ class Pressure:
     full: Stall | None = None
 
 
+@lru_cache(maxsize=4096)  # idle cgroups, which most are, have the same text again and again
 def parse_pressure(text: str) -> Pressure:
     lines = dict(files.nested_keyed(text))
     return Pressure(*(_stall(lines[key]) if key in lines else None for key in ("some", "full")))

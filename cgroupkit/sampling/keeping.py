@@ -73,7 +73,7 @@ class Keeping:
     def read(self, watch: Watch, host: HostCpu | None) -> Stats | None:
         """Open what is not open, read it, and keep it open if there is room; None if it is gone.
 
-        Raises :class:`AccessError` and :class:`FormatError`.
+        Raises :class:`FormatError`, and :class:`FileError` for a read that failed.
         """
         if watch.fds:
             stats = self._read_open(watch, host)
@@ -110,7 +110,7 @@ class Keeping:
     def _open(self, watch: Watch) -> bool:
         while True:
             try:
-                return watch.open()
+                return watch.open(self._complaints.about)
             except OSError as error:
                 if error.errno not in EXHAUSTED:
                     raise

@@ -11,7 +11,7 @@ from typing import Self
 
 from cgroupkit.cgroup import Cgroup
 from cgroupkit.closing import Closing
-from cgroupkit.errors import AccessError, FileError, FormatError, InvalidValueError
+from cgroupkit.errors import FileError, FormatError, InvalidValueError
 from cgroupkit.hierarchy import Hierarchy
 from cgroupkit.sampling.fields import HOST_CPU, chosen
 from cgroupkit.sampling.following import Following, everywhere
@@ -132,8 +132,9 @@ class Sampler(Closing):
         """Read all cgroups now; those that do not exist, or end meanwhile, are left out.
 
         Each has its own moment in ``time_ns``; ``host_cpu`` is read once for all. After *timeout*
-        seconds no more are read, and the next call begins with those. One whose files may not be read,
-        or are not understood, is left out, and a RuntimeWarning says once what was wrong.
+        seconds no more are read, and the next call begins with those. What may not be read is not
+        known, a cgroup with a file that is not understood is left out, and a RuntimeWarning says once
+        what was wrong.
         """
         with self._alone():
             return self._sample(timeout)
@@ -271,7 +272,9 @@ class Sampler(Closing):
             watch.turn = self._sweeps
             try:
                 stats = self._keeping.read(watch, host)
-            except (AccessError, FormatError) as error:
+            except (FileError, FormatError) as error:
+                if isinstance(error, FileError) and error.errno in EXHAUSTED:
+                    raise
                 self._complaints.about(error, watch)
                 continue
             if stats is not None:

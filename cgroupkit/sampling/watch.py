@@ -6,10 +6,11 @@ import errno
 import os
 import time
 from array import array
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from cgroupkit import files
 from cgroupkit.cgroup import Cgroup
+from cgroupkit.errors import FileError
 from cgroupkit.sampling.plan import Layout, Plan
 from cgroupkit.stats import HostCpu, Stats
 
@@ -37,14 +38,14 @@ class Watch:
         fds, self.fds = self.fds, array("i")
         _close(fds)
 
-    def open(self) -> bool:
-        """Open what there is of the cgroup; False if it is gone.
+    def open(self, refused: Callable[[FileError], None]) -> bool:
+        """Open what there is of the cgroup, and tell what was *refused*; False if it is gone.
 
-        Raises EMFILE and ENFILE as they are, and :class:`AccessError`.
+        Raises EMFILE and ENFILE as they are.
         """
         fds: list[int] = []
         try:
-            present = self._open(fds)
+            present = self._open(fds, refused)
             if present is None:
                 return False
             self.inodes = self._identity(fds, present)
@@ -56,7 +57,9 @@ class Watch:
             _close(fds)
         return bool(self.fds) or self.cgroup.exists()
 
-    def _open(self, fds: list[int]) -> tuple[int, ...] | None:
+    def _open(
+        self, fds: list[int], refused: Callable[[FileError], None]
+    ) -> tuple[int, ...] | None:
         """Which of the places there are; None if the cgroup is gone from all hierarchies."""
         present: list[int] = []
         absent: set[int] = set()
@@ -70,9 +73,9 @@ class Watch:
                     continue
                 if error.errno in EXHAUSTED:
                     raise
-                if error.errno == errno.EOPNOTSUPP:
-                    continue
-                raise files.refused(error, path, "read") from None
+                if error.errno != errno.EOPNOTSUPP:
+                    refused(files.refused(error, path, "read"))
+                continue
             present.append(number)
         gone = [b for b in absent if not os.path.isdir(self.cgroup.branches[b].directory)]
         if gone and len(gone) == len(self.plan.branches):
@@ -96,7 +99,7 @@ class Watch:
         for number, place in enumerate(self.plan.places):
             if number in have:
                 first.setdefault(place.branch, place.path(self.cgroup))
-            elif os.path.exists(place.path(self.cgroup)):
+            elif os.access(place.path(self.cgroup), os.R_OK, effective_ids=True):
                 return True
         try:
             return tuple([os.stat(path).st_ino for path in first.values()]) != self.inodes
@@ -106,7 +109,7 @@ class Watch:
     def read(self, host: HostCpu | None) -> Stats | None:
         """Read what is open, in Python; None if the cgroup is gone or was made anew.
 
-        Raises :class:`FormatError` for text that is not understood, and :class:`AccessError`.
+        Raises :class:`FormatError` for text that is not understood.
         """
         now = time.monotonic_ns()
         texts: list[bytes] = []
