@@ -72,6 +72,8 @@ def _figure(recording: Recording, pixels: tuple[int, int] | None, title: str | N
 
 
 def _time_unit(seconds: float) -> tuple[str, float]:
+    if seconds < 0.5:
+        return "ms", 1e-3
     if seconds <= 300:
         return "s", 1.0
     return ("min", 60.0) if seconds <= 4 * 3600 else ("h", 3600.0)
@@ -183,6 +185,8 @@ def _outcome(recording: Recording) -> str:
 
 
 def duration(seconds: float) -> str:
+    if seconds < 0.1:
+        return f"{seconds * 1000:.3g} ms"
     if seconds < 60:
         return f"{seconds:.2f} s"
     minutes, rest = divmod(round(seconds), 60)
