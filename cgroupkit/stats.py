@@ -41,6 +41,8 @@ class MemoryStats:
     current: int | None = None
     peak: int | None = None
     max: int | None = None
+    high: int | None = None
+    """v2 alone."""
     swap_current: int | None = None
     swap_max: int | None = None
     events: MemoryEvents = MemoryEvents()

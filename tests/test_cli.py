@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import pytest
 
 from cgroupkit import Cgroup, Sandbox, cli
-from cgroupkit.cli import options, printing, run, stats
+from cgroupkit.cli import options, printing, running, stats
 from cgroupkit.cli.parsing import seconds
 from cgroupkit.controllers import Memory, Pids
 from cgroupkit.errors import BusyError, CgroupKitError
@@ -572,12 +572,12 @@ def test_report_to_stdout_comes_after_the_commands_output(box):
 
 @kernel
 def test_a_signal_before_the_start_is_reported(box, inside, tmp_path, monkeypatch):
-    class Interrupted(run.Box):
+    class Interrupted(running.Box):
         def __enter__(self):
             signal.raise_signal(signal.SIGTERM)
             return super().__enter__()
 
-    monkeypatch.setattr(run, "Box", Interrupted)
+    monkeypatch.setattr(running, "Box", Interrupted)
     report = tmp_path / "report.json"
     status, out, err = inside("run", "--report", str(report), "--", "echo", "never")
     message = "SIGTERM came before the command was started"
@@ -593,7 +593,7 @@ def test_run_ends_what_the_command_left_behind(box):
 
 
 @contextmanager
-def running(*words):
+def started(*words):
     process = subprocess.Popen(
         [*COMMAND, "run", "--", *words], stdout=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -608,7 +608,7 @@ def running(*words):
 @kernel
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_to_run_ends_the_command_and_the_box(box, number):
-    with running("sh", "-c", "echo ready; exec sleep 1000") as process:
+    with started("sh", "-c", "echo ready; exec sleep 1000") as process:
         assert process.stdout.readline() == "ready\n"
         process.send_signal(number)
         assert process.wait(PATIENCE) == 128 + number
@@ -617,7 +617,7 @@ def test_a_signal_to_run_ends_the_command_and_the_box(box, number):
 
 @kernel
 def test_a_signal_lets_the_command_finish(box):
-    with running("sh", "-c", "trap 'exit 9' TERM; echo ready; while :; do sleep 0.1; done") as process:
+    with started("sh", "-c", "trap 'exit 9' TERM; echo ready; while :; do sleep 0.1; done") as process:
         assert process.stdout.readline() == "ready\n"
         process.terminate()
         assert process.wait(PATIENCE) == 9
@@ -625,7 +625,7 @@ def test_a_signal_lets_the_command_finish(box):
 
 @kernel
 def test_a_second_signal_does_not_wait(box):
-    with running("sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done") as process:
+    with started("sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done") as process:
         assert process.stdout.readline() == "ready\n"
         process.terminate()
         time.sleep(1)
@@ -636,7 +636,7 @@ def test_a_second_signal_does_not_wait(box):
 
 @kernel
 def test_the_death_of_run_ends_the_box(box):
-    with running("sh", "-c", "echo $$; exec sleep 1000") as process:
+    with started("sh", "-c", "echo $$; exec sleep 1000") as process:
         inner = int(process.stdout.readline())
         process.kill()
         process.wait()

@@ -12,6 +12,8 @@ from cgroupkit.errors import CgroupKitError
 
 COMMANDS = {
     "run": ("run", "run a command under limits, and end all it left behind"),
+    "record": ("record", "record a run, or a cgroup that runs, over time"),
+    "plot": ("plot", "draw a recording: memory, CPU, I/O and pressure over time"),
     "update": ("update", "change the limits of running cgroups, as docker update does"),
     "stats": ("stats", "what cgroups use, in the columns of docker stats"),
     "top": ("top", "a live tree of cgroups by CPU, memory, I/O, tasks and pressure"),
@@ -30,7 +32,7 @@ COMMANDS = {
 }
 
 _RUN_FAILED = 125
-"""What `run` ends with whenever it is not the command that failed, as env and timeout do."""
+"""What `run` and `record` end with where it is not the command that failed, as env and timeout do."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(error, OutputError):
             _drop_output()
         status = failed(error)
-        return _RUN_FAILED if words[:1] == ["run"] else status
+        return _RUN_FAILED if words[0] in ("run", "record") else status
 
 
 def _dispatch(words: list[str]) -> int:
