@@ -39,7 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line *argv* (without the program's name) and return its exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _dispatch(words)
+        status = _dispatch(words)
+        _flush()
+        return status
     except SystemExit as end:  # argparse, after --help
         return end.code if isinstance(end.code, int) else 0
     except KeyboardInterrupt:
@@ -117,6 +119,15 @@ def _version() -> str:
         return metadata.version("cgroupkit")
     except metadata.PackageNotFoundError:
         return "(not installed)"
+
+
+def _flush() -> None:
+    """What is left of it went to a terminal that is gone: all that is told was written at once."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        _drop_output()
 
 
 def _drop_output() -> None:
