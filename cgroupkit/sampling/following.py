@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -53,8 +54,14 @@ class Following:
         self._discard = discard
         self._parents: dict[Cgroup, _Node] = {}
 
-    def refresh(self) -> None:
-        self._refresh(self._top, 1)
+    def refresh(self, deadline: float | None = None) -> None:
+        """After *deadline*, of time.monotonic(), the rest is left for the next time."""
+        waiting = [(self._top, 1)]
+        while waiting and (deadline is None or time.monotonic() < deadline):
+            node, level = waiting.pop()
+            self._look(node)
+            if self._depth is None or level < self._depth:
+                waiting += [(child, level + 1) for child in reversed(node.children.values())]
 
     def died(self, cgroup: Cgroup) -> None:
         """Look again where *cgroup* was: another may have been made meanwhile."""
@@ -62,16 +69,13 @@ class Following:
         if parent is not None:
             parent.changed = True
 
-    def _refresh(self, node: _Node, level: int) -> None:
+    def _look(self, node: _Node) -> None:
         branches = [b for b in node.cgroup.branches if b.hierarchy in self._hierarchies]
         counts = tuple([_count(branch.directory) for branch in branches])
         if node.changed or counts != node.counts or -2 in counts:
             node.changed = False
             self._list(node, branches)
             node.counts = counts
-        if self._depth is None or level < self._depth:
-            for child in node.children.values():
-                self._refresh(child, level + 1)
 
     def _list(self, node: _Node, branches: list[Branch]) -> None:
         names: set[str] = set()
@@ -100,10 +104,12 @@ class Following:
         self._add(cgroup)
 
     def _drop(self, node: _Node) -> None:
-        for child in node.children.values():
-            self._drop(child)
-        self._parents.pop(node.cgroup, None)
-        self._discard(node.cgroup)
+        waiting = [node]
+        while waiting:
+            gone = waiting.pop()
+            waiting += gone.children.values()
+            self._parents.pop(gone.cgroup, None)
+            self._discard(gone.cgroup)
 
 
 def _count(directory: str) -> int:

@@ -119,19 +119,19 @@ class Sampler(Closing):
 
         Each has its own moment in ``time_ns``; ``host_cpu`` is read once for all. Raises
         :class:`AccessError` where a file may not be read, if strict. After *timeout* seconds no
-        more are read.
+        more are read, nor looked for.
         """
         with self._lock:
             return self._sample(timeout)
 
     def _sample(self, timeout: float | None) -> dict[Cgroup, Stats]:
         self._check_open()
+        deadline = None if timeout is None else time.monotonic() + timeout
         self._measure_room()
         if self._following:
-            self._following.refresh()
+            self._following.refresh(deadline)
         host = host_cpu() if HOST_CPU in self.fields else None
         result: dict[Cgroup, Stats] = {}
-        deadline = None if timeout is None else time.monotonic() + timeout
         for cgroup, watch in self._watches.items():
             if deadline is not None and time.monotonic() >= deadline:
                 break
