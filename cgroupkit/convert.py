@@ -8,7 +8,9 @@ that they read as "not given" (0), or that they turn into a number of another me
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from decimal import Decimal
+from functools import lru_cache
 
 from cgroupkit.errors import InvalidValueError
 from cgroupkit.units import invalid
@@ -34,6 +36,17 @@ def cpu_weight_from_shares(shares: int) -> int:
     # the last digits of a C library's log2 and pow do not matter.
     log = math.log2(shares)
     return math.ceil(10 ** ((log * log + 125 * log) / 612 - 7 / 34))
+
+
+@lru_cache
+def cpu_shares_from_weight(weight: int) -> int:
+    """The most shares that :func:`cpu_weight_from_shares` makes *weight* of: 100 -> 1024.
+
+    :class:`InvalidValueError` outside of 1..10000.
+    """
+    if not 1 <= weight <= 10000:
+        raise invalid("weight", weight, "give 1 to 10000 (100 is the default)")
+    return bisect_right(range(2, 262145), weight, key=cpu_weight_from_shares) + 1
 
 
 def kernel_weight_from_shares(shares: int) -> int:

@@ -70,6 +70,14 @@ def parse_number(value: object, option: str) -> str:
     return disk.number
 
 
+def name_of(number: str) -> str | None:
+    """The disk's name as in /dev: "8:0" is ``sda``; None where this machine does not have it."""
+    try:
+        return os.path.basename(os.readlink(f"{_SYS}/{number}")).replace("!", "/")
+    except OSError:
+        return None
+
+
 def scheduler(number: str) -> str:
     """The name of the disk's I/O scheduler; empty where it has none, or is unknown."""
     try:

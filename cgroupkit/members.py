@@ -206,14 +206,16 @@ def everyone(branches: Branches) -> set[int]:
 
 def _below(directory: str) -> Iterator[int]:
     """The processes of one directory and all below; a directory that vanishes has none."""
-    try:
-        with os.scandir(directory) as entries:
-            inner = [e.path for e in entries if e.is_dir(follow_symlinks=False)]
-        yield from map(int, _members(directory).split())
-    except (FileNotFoundError, NotFoundError):
-        return
-    for path in inner:
-        yield from _below(path)
+    waiting = [directory]
+    while waiting:
+        directory = waiting.pop()
+        try:
+            with os.scandir(directory) as entries:
+                inner = [e.path for e in entries if e.is_dir(follow_symlinks=False)]
+            yield from map(int, _members(directory).split())
+        except (FileNotFoundError, NotFoundError):
+            continue
+        waiting += inner
 
 
 def _members(directory: str) -> str:

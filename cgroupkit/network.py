@@ -44,9 +44,9 @@ def interfaces(pids: Iterable[int]) -> dict[str, Interface] | None:
     None where that is the machine's own namespace, or ours: its traffic is not theirs alone. A
     process that ends meanwhile is passed over.
     """
-    shared = {_namespace("self"), _namespace("1")} - {None}
+    shared = {namespace("self"), namespace("1")} - {None}
     for pid in pids:
-        own = _namespace(str(pid))
+        own = namespace(str(pid))
         if own is None:
             continue
         if own in shared:
@@ -60,7 +60,7 @@ def interfaces(pids: Iterable[int]) -> dict[str, Interface] | None:
     return None
 
 
-def _namespace(pid: str) -> str | None:
+def namespace(pid: str) -> str | None:
     try:
         return os.readlink(f"/proc/{pid}/ns/net")
     except OSError:

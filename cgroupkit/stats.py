@@ -43,8 +43,16 @@ class MemoryStats:
     max: int | None = None
     high: int | None = None
     """v2 alone."""
+    low: int | None = None
+    min: int | None = None
+    soft_limit: int | None = None
+    """v1 only."""
     swap_current: int | None = None
     swap_max: int | None = None
+    memsw_limit: int | None = None
+    """v1 only: on memory and swap together."""
+    kmem_usage: int | None = None
+    """v1 only: memory of the kernel (v2: stat.kernel)."""
     events: MemoryEvents = MemoryEvents()
     stat: MemoryStat = MemoryStat()
 
@@ -86,6 +94,9 @@ class Stats:
     """time.monotonic_ns() at the reading."""
     cpu: CpuStat = CpuStat()
     cpu_max: CpuMax | None = None
+    cpu_weight: int | None = None
+    cpu_shares: int | None = None
+    """v1 only: what *cpu_weight* is computed from there."""
     memory: MemoryStats = MemoryStats()
     pids: PidsStats = PidsStats()
     io: Mapping[str, IoDevice] | None = None
@@ -204,6 +215,8 @@ def _group(name: str, record: type[attrs.AttrsInstance], controller: type[Contro
 _ALL = (
     Leaf("cpu", Cpu.stat, _cpu),
     Leaf("cpu_max", Cpu.max, _usual(Cpu)),
+    Leaf("cpu_weight", Cpu.weight, _usual(Cpu)),
+    Leaf("cpu_shares", Cpu.shares, _usual(Cpu)),
     *_group("memory", MemoryStats, Memory),
     *_group("pids", PidsStats, Pids),
     Leaf("io", Io.stat, _usual(Io)),

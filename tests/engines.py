@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from cgroupkit import Cgroup
+
 PATIENCE = 120
 APPLETS = ("sh", "sleep")
 
@@ -67,6 +69,16 @@ class Podman:
         limits = ("--ulimit=nofile=256:256", "--ulimit=nproc=256:256")
         words = ("--network=none", f"--name={name}", *limits, *options, "busybox", "sleep", "10000")
         return self.try_to("run", "--detach", *words)
+
+
+@pytest.fixture
+def parent(cgroup: Cgroup) -> Iterator[Cgroup]:
+    """A cgroup for an engine's containers, which go to the named hierarchies too."""
+    yield cgroup
+    for branch in Cgroup(cgroup.name).branches:
+        if branch.hierarchy.name:
+            for directory, _, _ in os.walk(branch.directory, topdown=False):
+                os.rmdir(directory)
 
 
 @pytest.fixture(scope="session")

@@ -35,11 +35,11 @@ from cgroupkit.containers import (
 )
 from cgroupkit.errors import InvalidValueError, NotFoundError
 from cgroupkit.hierarchy import host
-from tests.engines import Containerd, Podman, containerd, podman
+from tests.engines import Containerd, Podman, containerd, parent, podman
 from tests.test_docker import Docker, Start, docker, start
 
 # Fixtures, which pytest finds by their names here.
-__all__ = ["containerd", "docker", "podman", "start"]
+__all__ = ["containerd", "docker", "parent", "podman", "start"]
 
 kernel = pytest.mark.kernel
 
@@ -326,6 +326,8 @@ NONSENSE = [
     b"", b"{", b"null", b"[]", b"[1, null]", b"7", b'"x"', b"\xff\xfe", b"[" * 100_000,
     b'{"Name": 7, "annotations": []}', b'{"Name": "", "annotations": {"nerdctl/name": 1}}',
     b'[{"id": 1, "names": "x"}, {"id": "ID", "names": []}, {"id": "ID", "names": [3]}]',
+    b'[{"id": "ID", "metadata": "{"}, {"id": "ID", "metadata": "7"}, {"id": "ID", "metadata": 7}]',
+    b'{"Config": {"Image": 7}}',
 ]  # fmt: skip
 
 
@@ -354,6 +356,7 @@ ENGINES = ["docker", "podman", "crio", "containerd", "unknown"]
 @pytest.mark.parametrize("engine", ENGINES)
 def test_no_state_no_name(nowhere: Path, engine: str) -> None:
     assert container(engine, ID).name is None
+    assert container(engine, ID).image is None
 
 
 @kernel
@@ -366,6 +369,7 @@ def test_nonsense_is_no_name(nowhere: Path, text: bytes) -> None:
     put(nowhere / "nerdctl/1935db59/names/default/web", text)
     for engine in ENGINES:
         assert container(engine, ID).name is None
+        assert container(engine, ID).image is None
 
 
 @kernel
@@ -377,6 +381,17 @@ def test_names_in_the_usual_places(nowhere: Path) -> None:
     assert [container(e, ID).name for e in ("docker", "podman", "crio", "containerd")] == list("abbc")
     put(nowhere / f"tasks/k8s.io/{ID}/config.json", b'{"annotations": {"nerdctl/name": "d"}}')
     assert container("containerd", ID).name == "d"
+
+
+@kernel
+def test_images(nowhere: Path) -> None:
+    put(nowhere / f"docker/containers/{ID}/config.v2.json", b'{"Config": {"Image": "a"}}')
+    entry = json.dumps([{"id": ID, "metadata": json.dumps({"image-name": "b"})}]).encode()
+    put(nowhere / "storage/overlay-containers/containers.json", entry)
+    annotations = b'{"annotations": {"io.kubernetes.cri.image-name": "c"}}'
+    put(nowhere / f"tasks/k8s.io/{ID}/config.json", annotations)
+    assert [container(e, ID).image for e in ("docker", "podman", "crio", "containerd")] == list("abbc")
+    assert container("lxc", "web").image is None
 
 
 @kernel
@@ -543,16 +558,6 @@ def test_where_a_mounted_directory_is(tmp_path: Path) -> None:
 # The engines themselves
 
 
-@pytest.fixture
-def parent(cgroup: Cgroup) -> Iterator[Cgroup]:
-    """A cgroup for an engine's containers, which go to the named hierarchies too."""
-    yield cgroup
-    for branch in Cgroup(cgroup.name).branches:
-        if branch.hierarchy.name:
-            for directory, _, _ in os.walk(branch.directory, topdown=False):
-                os.rmdir(directory)
-
-
 @kernel
 def test_podman(podman: Podman, parent: Cgroup) -> None:
     name = f"web-{os.getpid()}"
@@ -561,6 +566,7 @@ def test_podman(podman: Podman, parent: Cgroup) -> None:
     try:
         found = find(name)
         assert (found.engine, found.id, found.name) == ("podman", id, name)
+        assert found.image == "localhost/busybox:latest"
         assert found.cgroup.name == f"{parent.name}/libpod-{id}"
         assert [*map(str, found.pids)] == podman("inspect", "-f", "{{.State.Pid}}", name).split()
         assert [c.id for c in containers(parent)] == [id]
@@ -597,10 +603,11 @@ def test_docker_below_another_cgroup(
     id = start(name, f"--cgroup-parent={parent.name}")
     (found,) = containers(parent)
     assert (found.engine, found.id, found.name) == ("docker", id, name)
+    assert found.image == "busybox"
     docker("rename", name, f"{name}-new")
     assert find(f"{name}-new").id == id
     docker("rename", f"{name}-new", name)
     # Without its files there is its socket.
-    monkeypatch.setattr(naming, "_docker_directories", lambda id, pids: iter(()))
+    monkeypatch.setattr(naming, "docker_directories", lambda id, pids: iter(()))
     monkeypatch.setenv("DOCKER_HOST", docker.socket)
     assert find(name).id == id

@@ -63,6 +63,16 @@ def test_the_weight_is_exact(shares: int) -> None:
     assert convert.cpu_weight_from_shares(shares) == exact(shares).to_integral_value(ROUND_CEILING)
 
 
+def test_a_weight_is_that_of_its_shares() -> None:
+    """The most that give it: 1024 comes back, and so does every weight that shares can give."""
+    given_by: dict[int, int] = {convert.cpu_weight_from_shares(shares): shares for shares in SHARES}
+    assert convert.cpu_shares_from_weight(100) == 1024
+    for weight in range(1, 10001):
+        shares = convert.cpu_shares_from_weight(weight)
+        assert shares == given_by.get(weight, shares)
+        assert convert.cpu_weight_from_shares(shares) <= weight
+
+
 def test_the_kernels_own_weights() -> None:
     weights = [convert.kernel_weight_from_shares(shares) for shares in SHARES]
     assert weights == sorted(weights)
@@ -122,6 +132,8 @@ def test_swap_is_what_is_above_memory(memory: int | None, both: int | None, swap
     [
         ("cpu_weight_from_shares", (0,), "shares=0 is not valid: give 2 to 262144"),
         ("cpu_weight_from_shares", (-1,), "shares=-1"),
+        ("cpu_shares_from_weight", (0,), "weight=0 is not valid: give 1 to 10000"),
+        ("cpu_shares_from_weight", (10001,), "weight=10001"),
         ("shares_from_kernel_weight", (0,), "weight=0 is not valid: give 1 to 10000"),
         ("shares_from_kernel_weight", (10001,), "weight=10001"),
         ("io_weight_from_blkio", (0,), "blkio weight=0 is not valid: give 10 to 1000"),

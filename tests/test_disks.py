@@ -52,6 +52,13 @@ def test_by_number(disk: Disk) -> None:
     assert parse_number(disk.number, "x") == disk.number
 
 
+def test_the_name_of_a_number(disk: Disk) -> None:
+    name = disks.name_of(disk.number)
+    assert name is not None
+    assert name.replace("/", "!") == disk.name
+    assert disks.name_of("4095:77") is None
+
+
 def test_by_path(disk: Disk) -> None:
     if not Path(f"/dev/{disk.name}").exists():
         pytest.skip(f"no /dev/{disk.name} here")

@@ -49,8 +49,8 @@ def test_our_own_namespace_tells_nothing_of_one_group() -> None:
 def test_a_namespace_of_its_own(needs_root: None, eventually: Any) -> None:
     process = subprocess.Popen(["unshare", "--net", "sleep", "1000"])
     try:
-        own = network._namespace("self")
-        eventually(lambda: network._namespace(str(process.pid)) not in (None, own))
+        own = network.namespace("self")
+        eventually(lambda: network.namespace(str(process.pid)) not in (None, own))
         assert interfaces([2**22 + 1, process.pid]) == {}
         add = [
             "nsenter",

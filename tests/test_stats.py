@@ -102,6 +102,23 @@ def test_a_cgroup_with_a_process(cgroup: Cgroup, sleeper: Any, hog: Any) -> None
 
 
 @pytest.mark.kernel
+def test_what_is_protected_and_weighed(cgroup: Cgroup) -> None:
+    available = {name: info.version for name, info in host().controllers.items() if info.available}
+    if "cpu" in available:
+        cgroup.update(cpu_shares=2048)
+        stats = cgroup.stats()
+        assert stats.cpu_weight == cgroup.cpu.weight
+        assert stats.cpu_shares == (2048 if available["cpu"] == 1 else None)
+    if "memory" in available:
+        cgroup.update(memory="64M", memory_reservation="32M")
+        memory = cgroup.stats().memory
+        soft = available["memory"] == 1
+        assert (memory.soft_limit, memory.low) == ((32 * MIB, None) if soft else (None, 32 * MIB))
+        assert memory.min == (None if soft else 0)
+        assert (memory.kmem_usage is None) == (not soft)
+
+
+@pytest.mark.kernel
 def test_cpu_time_is_counted(cgroup: Cgroup, sleeper: Any, eventually: Any) -> None:
     before = cgroup.stats()
     if before.cpu is None or before.cpu.usage_usec is None:

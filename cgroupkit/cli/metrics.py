@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import signal
+import socket
 import threading
+import warnings
+from typing import Any
 
 from cgroupkit.cli import target
 from cgroupkit.cli.messages import UsageError, put, say
-from cgroupkit.cli.parsing import Parser, names
+from cgroupkit.cli.parsing import Parser, names, seconds
 from cgroupkit.errors import errno_name
 
 DEFAULT = "127.0.0.1:9753"
@@ -17,6 +20,9 @@ DEFAULT = "127.0.0.1:9753"
 def arguments(parser: Parser, name: str) -> None:
     parser.add_argument("--listen", metavar="ADDR", default=DEFAULT, help=f"HOST:PORT ({DEFAULT})")
     parser.add_argument("--tree", metavar="PATH", help="all cgroups below this one")
+    parser.add_argument(
+        "--timeout", metavar="SECONDS", default="5", help="read no more cgroups after that (5)"
+    )
     parser.add_argument("--once", action="store_true", help="print the metrics, and serve nothing")
     names(parser, optional=True)
     parser.description = (
@@ -28,47 +34,55 @@ def arguments(parser: Parser, name: str) -> None:
 
 def main(args: argparse.Namespace) -> int:
     host, port = address(args.listen)
+    timeout = seconds(args.timeout, "--timeout")
     if args.names and args.tree:
         raise UsageError("give names or --tree, not both")
     try:
-        from prometheus_client import (  # noqa: PLC0415
-            CollectorRegistry,
-            generate_latest,
-            start_http_server,
-        )
+        from prometheus_client import CollectorRegistry, generate_latest, make_wsgi_app  # noqa: PLC0415
 
         from cgroupkit.prometheus import CgroupCollector  # noqa: PLC0415
     except ImportError:
         say('metrics needs prometheus_client: pip install "cgroupkit[prometheus]"')
         return 1
     registry = CollectorRegistry()
-    named = [target.find(name) for name in args.names] or None
+    named = [target.find(name) for name in args.names]
     tree = target.find(args.tree) if args.tree else None
-    with CgroupCollector(named, tree=tree, registry=registry):
+    collector = CgroupCollector(named or None, tree=tree, registry=registry, timeout=timeout)
+    with collector, warnings.catch_warnings():
+        warnings.showwarning = _said
         if args.once:
             put(generate_latest(registry).decode().rstrip("\n"))
             return 0
-        ended = threading.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: ended.set())
-        try:
-            server, thread = start_http_server(port, host, registry)
-        except OSError as error:
-            why = errno_name(error.errno) if error.errno and error.errno > 0 else str(error)
-            say(f"cannot listen on {args.listen}: {why}: give a free port above 1023 of this machine")
-            return 1
-        say(f"serving http://{args.listen.rpartition(':')[0] or '*'}:{server.server_port}/metrics")
-        ended.wait()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+        return _serve(args.listen, host, port, make_wsgi_app(registry))
+
+
+def _serve(listen: str, host: str, port: int, app: Any) -> int:
+    from cgroupkit.cli.serving import Server  # noqa: PLC0415
+
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    try:
+        server = Server(host, port, app)
+    except OSError as error:
+        known = error.errno and not isinstance(error, socket.gaierror)
+        why = errno_name(error.errno or 0) if known else error.strerror
+        say(f"cannot listen on {listen}: {why}: give a free port above 1023 of this machine")
+        return 1
+    say(f"serving http://{listen.rpartition(':')[0] or '*'}:{server.server_port}/metrics")
+    ended.wait()
+    server.end()
     return 0
+
+
+def _said(message: Warning | str, *_: Any, **__: Any) -> None:
+    say(str(message))
 
 
 def address(text: str) -> tuple[str, int]:
     """HOST and PORT of ``HOST:PORT``, ``[HOST]:PORT``, ``:PORT`` or ``PORT``."""
     host, _, port = text.rpartition(":")
-    if not (port.isascii() and port.isdecimal()) or int(port) > 65535:
+    if not (port.isascii() and port.isdecimal() and len(port) < 6) or int(port) > 65535:
         raise UsageError(
             f"--listen {text!r} is not valid: give HOST:PORT, [IPV6]:PORT or :PORT, with a port up to "
             "65535 (0: any that is free)"

@@ -41,7 +41,7 @@ def name_of(container: Container) -> str | None:
 
 
 def _docker(id: str, pids: list[int]) -> str | None:
-    for directory in _docker_directories(id, pids):
+    for directory in docker_directories(id, pids):
         name = state.text(state.load(f"{directory}/{id}/config.v2.json"), "Name")
         if name:
             return name.removeprefix("/")
@@ -50,7 +50,7 @@ def _docker(id: str, pids: list[int]) -> str | None:
     return docker_api.name(id)
 
 
-def _docker_directories(id: str, pids: list[int]) -> Iterator[str]:
+def docker_directories(id: str, pids: list[int]) -> Iterator[str]:
     """Each place that may hold the daemon's directory of containers."""
     for pid in pids[:1]:
         for mount in mounts.mounts_of(pid):
@@ -65,14 +65,14 @@ def _docker_directories(id: str, pids: list[int]) -> Iterator[str]:
 def _storage(id: str, pids: list[int]) -> str | None:
     """podman and CRI-O: containers/storage's list, which has an entry for each container."""
     keeper = keepers.keeper_of(pids)
-    for directory in _storage_directories(id, pids, keeper):
+    for directory in storage_directories(id, pids, keeper):
         name = state.names_by_id(f"{directory}/containers.json").get(id)
         if name:
             return name
     return keeper.name if keeper and keeper.id == id else None
 
 
-def _storage_directories(id: str, pids: list[int], keeper: Keeper | None) -> Iterator[str]:
+def storage_directories(id: str, pids: list[int], keeper: Keeper | None) -> Iterator[str]:
     """Each place that may be a driver's directory, as ``overlay-containers``."""
     if keeper and keeper.id == id and keeper.bundle:
         driver = os.path.dirname(os.path.dirname(keeper.bundle))
@@ -93,7 +93,7 @@ def _storage_directories(id: str, pids: list[int], keeper: Keeper | None) -> Ite
 
 def _containerd(id: str, pids: list[int]) -> str | None:
     """nerdctl and Kubernetes leave the name among the annotations of the task's config.json."""
-    for bundle in _bundles(id, pids):
+    for bundle in bundles(id, pids):
         config = state.load(f"{bundle}/config.json")
         for key in ("nerdctl/name", "io.kubernetes.cri.container-name"):
             if name := state.text(config, "annotations", key):
@@ -101,7 +101,7 @@ def _containerd(id: str, pids: list[int]) -> str | None:
     return _nerdctl(id)
 
 
-def _bundles(id: str, pids: list[int]) -> Iterator[str]:
+def bundles(id: str, pids: list[int]) -> Iterator[str]:
     keeper = keepers.keeper_of(pids)
     if keeper and keeper.bundle:
         yield f"{keeper.bundle}/../{id}"  # a pod's shim keeps all of its containers

@@ -77,6 +77,16 @@ class Container:
 
         return naming.name_of(self)
 
+    @cached_property
+    def image(self) -> str | None:
+        """The image's name as the engine was given it, read when first asked for.
+
+        None where there is none or the engine's state cannot be read.
+        """
+        from cgroupkit.containers import images  # noqa: PLC0415
+
+        return images.image_of(self)
+
     @property
     def pids(self) -> tuple[int, ...]:
         """The processes inside at this moment, also those in cgroups below; sorted."""

@@ -51,19 +51,41 @@ def _entries(directory: str, changed: int) -> tuple[str, ...]:
 
 def names_by_id(path: str) -> Mapping[str, str]:
     """containers/storage's containers.json, read anew when it has changed: id to first name."""
+    return _storage(path)[0]
+
+
+def images_by_id(path: str) -> Mapping[str, str]:
+    """The same file: id to the image's name."""
+    return _storage(path)[1]
+
+
+_Texts = Mapping[str, str]
+
+
+def _storage(path: str) -> tuple[_Texts, _Texts]:
     try:
         status = os.stat(path)
     except OSError:
-        return {}
-    return _names_by_id(path, status.st_mtime_ns, status.st_size, status.st_ino)
+        return {}, {}
+    return _read_storage(path, status.st_mtime_ns, status.st_size, status.st_ino)
 
 
 @lru_cache(maxsize=16)
-def _names_by_id(path: str, *changed: int) -> Mapping[str, str]:
+def _read_storage(path: str, *changed: int) -> tuple[_Texts, _Texts]:
     records = load(path)
-    found = {}
+    found: dict[str, str] = {}
+    images: dict[str, str] = {}
     for record in records if isinstance(records, list) else ():
         id, names = text(record, "id"), record.get("names") if isinstance(record, dict) else None
         if id and isinstance(names, list) and names and isinstance(names[0], str):
             found[id] = names[0]
-    return found
+        if id and (image := text(_json(text(record, "metadata")), "image-name")):
+            images[id] = image
+    return found, images
+
+
+def _json(words: str | None) -> Any:
+    try:
+        return json.loads(words or "null")
+    except (ValueError, RecursionError):
+        return None

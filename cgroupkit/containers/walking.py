@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 
 import attrs
@@ -57,8 +58,13 @@ def at(cgroup: Cgroup) -> Container | None:
     return Found(step, list(cgroup.branches)).container() if isinstance(step, layouts.Match) else None
 
 
-def walk(root: Cgroup | str | None = None, *, nested: bool = False) -> list[Found]:
-    """All that the paths alone tell; one for each container, however many hierarchies have it."""
+def walk(
+    root: Cgroup | str | None = None, *, nested: bool = False, deadline: float | None = None
+) -> list[Found]:
+    """All that the paths alone tell; one for each container, however many hierarchies have it.
+
+    Raises TimeoutError after *deadline*, of time.monotonic().
+    """
     if root is None:
         tops = [Branch(h, h.root, h.mount) for h in host().hierarchies]
     else:
@@ -66,7 +72,7 @@ def walk(root: Cgroup | str | None = None, *, nested: bool = False) -> list[Foun
     found: dict[layouts.Match, list[Found]] = {}
     for top in tops:
         name = os.path.basename(top.path)
-        for match, path, directory in _below(top.path, top.directory, name, nested):
+        for match, path, directory in _below(top.path, top.directory, name, nested, deadline):
             _add(found.setdefault(match, []), match, Branch(top.hierarchy, path, directory))
     return [one for same in found.values() for one in same]
 
@@ -91,22 +97,30 @@ def _has(found: Found, hierarchy: Hierarchy) -> bool:
 
 
 def _below(
-    path: str, directory: str, name: str, nested: bool
+    path: str, directory: str, name: str, nested: bool, deadline: float | None
 ) -> Iterator[tuple[layouts.Match, str, str]]:
-    try:
-        with os.scandir(directory) as entries:
-            inner = sorted(e.name for e in entries if e.is_dir(follow_symlinks=False))
-    except OSError:
-        return  # removed meanwhile, or not ours to see
-    for below in inner:
-        place = f"{path.rstrip('/')}/{below}", f"{directory}/{below}"
-        step = _step(name, below, place[1])
+    waiting = _inside(path, directory, name)
+    while waiting:
+        if deadline is not None and time.monotonic() >= deadline:
+            raise TimeoutError("there are more cgroups than could be looked through in time")
+        parent, below, *place = waiting.pop()
+        step = _step(parent, below, place[1])
         if step == "leave out":
             continue
         if step:
-            yield step, *place
+            yield step, place[0], place[1]
         if nested or step is None:
-            yield from _below(*place, below, nested)
+            waiting += _inside(place[0], place[1], below)
+
+
+def _inside(path: str, directory: str, name: str) -> list[tuple[str, str, str, str]]:
+    """Parent, name, path and directory of each cgroup in one, the last one first."""
+    try:
+        with os.scandir(directory) as entries:
+            inner = sorted((e.name for e in entries if e.is_dir(follow_symlinks=False)), reverse=True)
+    except OSError:
+        return []  # removed meanwhile, or not ours to see
+    return [(name, below, f"{path.rstrip('/')}/{below}", f"{directory}/{below}") for below in inner]
 
 
 def _step(parent: str, name: str, directory: str) -> layouts.Step:

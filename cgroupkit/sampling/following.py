@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -70,11 +71,14 @@ class Following:
         self._top = _Node("", None, 0)
         self._parents: dict[Cgroup, _Node] = {}
 
-    def refresh(self) -> list[AccessError]:
-        """Look what is there now; what may not be listed. Raises EMFILE, to be tried again."""
+    def refresh(self, deadline: int = 0) -> list[AccessError]:
+        """Look what is there now; what may not be listed. Raises EMFILE, to be tried again.
+
+        After *deadline*, of time.monotonic_ns(), the rest is left for the next time; 0 is none.
+        """
         errors = []
         rows = [(self._top, 1)]
-        while rows:
+        while rows and not (deadline and time.monotonic_ns() >= deadline):
             node, level = rows.pop()
             counts = tuple([_count(directory + node.path) for directory in self._used])
             if node.changed or counts != node.counts or -2 in counts:

@@ -132,9 +132,9 @@ class Sampler(Closing):
         """Read all cgroups now; those that do not exist, or end meanwhile, are left out.
 
         Each has its own moment in ``time_ns``; ``host_cpu`` is read once for all. After *timeout*
-        seconds no more are read, and the next call begins with those. What may not be read is not
-        known, a cgroup with a file that is not understood is left out, and a RuntimeWarning says once
-        what was wrong.
+        seconds no more are read, nor looked for; the next call begins with those. What may not be read
+        is not known, a cgroup with a file that is not understood is left out, and a RuntimeWarning
+        says once what was wrong.
         """
         with self._alone():
             return self._sample(timeout)
@@ -220,10 +220,10 @@ class Sampler(Closing):
             self._plans[key] = Plan(cgroup, self._leaves)
         return self._plans[key]
 
-    def _follow(self) -> None:
+    def _follow(self, deadline: int) -> None:
         while self._following:
             try:
-                for error in self._following.refresh():
+                for error in self._following.refresh(deadline):
                     self._complaints.about(error)
                 return
             except FileError as error:
@@ -238,7 +238,7 @@ class Sampler(Closing):
         deadline = _deadline(timeout)
         self._sweeps += 1
         self._keeping.measure()
-        self._follow()
+        self._follow(deadline)
         self._look_again()
         host = host_cpu() if HOST_CPU in self.fields else None
         late, self._late = self._late, False
