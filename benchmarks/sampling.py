@@ -13,6 +13,7 @@ import os
 import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 
@@ -31,6 +32,8 @@ from sweeping import (
 from cgroupkit import Cgroup, Sampler
 
 ROUNDS = 60
+GAP = 0.01
+"""Seconds before each: what the one before it has left to do in the background is its own."""
 
 
 def main() -> None:
@@ -41,6 +44,7 @@ def main() -> None:
         taken: dict[str, list[int]] = {name: [] for name in runs}
         for number in range(ROUNDS + 2):
             for name, run in runs.items():
+                time.sleep(GAP)
                 nanoseconds = run()
                 if number > 1:
                     taken[name].append(nanoseconds)
@@ -58,13 +62,13 @@ SAMPLER = "Sampler.sample()"
 
 def contestants(cgroups: list[Cgroup], work: str, stack: ExitStack) -> dict[str, Run]:
     paths = [path for cgroup in cgroups for path in nine_files(cgroup)]
-    one = stack.enter_context(Sampler(cgroups, fields=FIELDS, share=0.4))
-    two = stack.enter_context(Sampler(cgroups, fields=FIELDS, share=0.4, threads=2))
+    usual = stack.enter_context(Sampler(cgroups, fields=FIELDS, share=0.4))
+    alone = stack.enter_context(Sampler(cgroups, fields=FIELDS, share=0.4, threads=1))
     sweep, stat = c_sweep(work), go_stat(work)
     runs: dict[str, Run] = {
         C: stack.enter_context(program([sweep], paths)),
-        SAMPLER: timed(one.sample),
-        "Sampler(threads=2).sample()": timed(two.sample),
+        SAMPLER: timed(usual.sample),
+        "Sampler(threads=1).sample()": timed(alone.sample),
         "open, read, split": timed(lambda: plain(paths)),
         "Cgroup.stats(), everything": timed(lambda: [cgroup.stats() for cgroup in cgroups]),
     }

@@ -40,7 +40,8 @@ class Sampler(Closing):
     in every sweep, which is slower, and a RuntimeWarning says so once. Close the sampler, or use it
     as a context manager.
 
-    *threads* is how many threads read the files in a sweep, the calling one included. Threads of yours
+    *threads* is how many threads read the files in a large sweep, the calling one included; by default
+    two, where this process may run on so many CPUs. They end with the sweep. Threads of yours
     may share a sampler, and then take turns; separate samplers work in parallel. A signal handler may
     close it.
     """
@@ -53,10 +54,12 @@ class Sampler(Closing):
         fields: Iterable[str] | None = None,
         *,
         share: float = 0.5,
-        threads: int = 1,
+        threads: int | None = None,
     ) -> None:
         if isinstance(cgroups, (Cgroup, str, os.PathLike)):
             raise invalid("cgroups", cgroups, "give several Cgroup objects, or one as [cgroup]")
+        if threads is None:
+            threads = min(2, len(os.sched_getaffinity(0)))
         threads = parse_int(threads, "threads", 1, MOST_THREADS)
         self.fields = chosen(fields)
         """The leaves that are read, by name."""
@@ -91,7 +94,7 @@ class Sampler(Closing):
         *,
         depth: int | None = None,
         share: float = 0.5,
-        threads: int = 1,
+        threads: int | None = None,
     ) -> Self:
         """All cgroups below *parent*, at each sample those that there are then.
 

@@ -15,6 +15,8 @@ from cgroupkit.stats import HostCpu, Stats
 
 _ITEM = 3
 """How many words sweep.c has of each: its program, its descriptors, its inodes."""
+_MANY = 32
+"""Cgroups for which it is worth it to start a thread."""
 
 
 class Sweep:
@@ -40,16 +42,16 @@ class Sweep:
 
         Fewer where *deadline*, of time.monotonic_ns(), is over; 0 is none.
         """
-        return self._read(self._watches, self._items, host, deadline, self._threads)
+        return self._read(self._watches, self._items, host, deadline)
 
     def read_one(self, watch: Watch, host: HostCpu | None) -> Stats | None:
         """As :meth:`read`, of a watch that was not taken."""
         if not watch.layout.program.address:
             return None
-        return self._read([watch], _items([watch]), host, 0, 1)[0]
+        return self._read([watch], _items([watch]), host, 0)[0]
 
     def _read(
-        self, watches: list[Watch], items: array[int], host: HostCpu | None, deadline: int, threads: int
+        self, watches: list[Watch], items: array[int], host: HostCpu | None, deadline: int
     ) -> list[Stats | None]:
         found: list[Stats | None] = []
         programs = _programs(watches)
@@ -60,8 +62,9 @@ class Sweep:
             at = items.buffer_info()[0] + done * _ITEM * items.itemsize
             left = len(watches) - done
             slots = ctypes.addressof(self._slots)
+            threads = self._threads if left >= _MANY else 1
             try:
-                quick.library.sweep(at, left, host, found, deadline, slots, min(threads, left))
+                quick.library.sweep(at, left, host, found, deadline, slots, threads)
             except FormatError:
                 found.append(None)
             if deadline and time.monotonic_ns() >= deadline:
