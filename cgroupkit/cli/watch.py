@@ -9,6 +9,7 @@ from cgroupkit.cli import printing, target
 from cgroupkit.cli.messages import put
 from cgroupkit.cli.parsing import Parser, names
 from cgroupkit.events import Event, Watch
+from cgroupkit.events.kinds import parse_kinds
 
 
 def arguments(parser: Parser, name: str) -> None:
@@ -30,6 +31,7 @@ def arguments(parser: Parser, name: str) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
+    parse_kinds(args.event, "--event")
     with Watch() as watch:
         for name in args.names:
             watch.add(target.find(name), *args.event)
