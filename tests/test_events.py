@@ -791,6 +791,7 @@ def test_a_signal_handler_must_not_wait(
         yield None
 
     def work() -> None:
+        signal.alarm(PATIENCE)
         watched = watch(cgroup)
         monkeypatch.setattr(Subject, "look", look)
         signal.signal(signal.SIGUSR1, lambda *_: watched.wait(0))
