@@ -145,9 +145,7 @@ class Cgroup:
         On v1 its paths may differ from hierarchy to hierarchy. Raises :class:`ProcessGoneError`,
         and :class:`NotFoundError` where its cgroup was removed or lies outside of our mounts.
         """
-        if pid is not None and (isinstance(pid, bool) or not isinstance(pid, int) or pid <= 0):
-            raise InvalidValueError(f"pid={pid!r} is not valid: give a process number above 0")
-        paths = paths_of("self" if pid is None else pid)
+        paths = paths_of("self" if pid is None else members.checked(pid))
         branches = tuple(
             branch
             for hierarchy in host().hierarchies

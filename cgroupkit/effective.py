@@ -10,7 +10,8 @@ import attrs
 
 from cgroupkit.cgroup import Cgroup
 from cgroupkit.controllers import Controller, Cpu, Cpuset, Memory, peek
-from cgroupkit.errors import ProcessGoneError, UnsupportedError
+from cgroupkit.errors import NotFoundError, ProcessGoneError, UnsupportedError
+from cgroupkit.members import checked
 from cgroupkit.tree import Branch
 
 T = TypeVar("T")
@@ -31,37 +32,45 @@ class Effective(Generic[T]):
 def effective_memory_limit(pid: int | None = None) -> Effective[int]:
     """Bytes: the least of memory.max of the process's cgroup and of those above, or what there is.
 
-    *pid* is this process by default. Of cgroups above that a container cannot see, v1 still counts
-    the limit (memory.stat, hierarchical_memory_limit); on v2 they are not known.
+    *pid* is this process by default. Only what is mounted here can be seen: of cgroups above the
+    mount, or above the top of a cgroup namespace, v1 still counts the limit (memory.stat,
+    hierarchical_memory_limit), and v2 says nothing. Where the process's own cgroup cannot be seen
+    (no cgroup file system in a chroot or box; the host's mounts in a cgroup namespace of its own),
+    it is the machine.
     """
     best = Effective(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), "machine")
+    least: Effective[int] | None = None
     for cgroup, memory in _upwards(pid, Memory):
-        limits = {Memory.max.source(memory).files[0]: peek(memory, Memory.max)}
-        stat = peek(memory, Memory.stat) if memory.version == 1 and best.cgroup is None else None
-        if stat is not None:
-            limits["memory.stat"] = stat.extra.get("hierarchical_memory_limit")
-        for file, limit in limits.items():
-            if limit is not None and limit < best.value:
-                best = Effective(limit, memory.path(file), cgroup)
-    return best
+        limit = peek(memory, Memory.max)
+        if limit is not None and limit < best.value:
+            best = Effective(limit, memory.path(Memory.max.source(memory).files[0]), cgroup)
+        stat = peek(memory, Memory.stat) if memory.version == 1 and least is None else None
+        limit = stat.extra.get("hierarchical_memory_limit") if stat else None
+        if limit is not None:
+            least = Effective(limit, memory.path("memory.stat"), cgroup)
+    return least if least and least.value < best.value else best
 
 
 def effective_cpus(pid: int | None = None) -> Effective[frozenset[int]]:
-    """The CPUs that the process may run on: its affinity, which the kernel keeps within its cpuset."""
+    """The CPUs that the process may run on: its affinity, which the kernel keeps within its cpuset.
+
+    The cgroup named is the highest one that can be seen and has no more; those below inherit it.
+    """
     affinity = _affinity(pid)
     machine = os.cpu_count() or 1
-    for cgroup, cpuset in _upwards(pid, Cpuset):
-        allowed = peek(cpuset, Cpuset.cpus_effective)
-        if allowed == affinity and len(allowed) < machine:
+    best = Effective(affinity, "affinity" if len(affinity) < machine else "machine")
+    for cgroup, cpuset in _upwards(pid, Cpuset) if len(affinity) < machine else ():
+        if peek(cpuset, Cpuset.cpus_effective) == affinity:
             file = Cpuset.cpus_effective.source(cpuset).files[0]
-            return Effective(allowed, cpuset.path(file), cgroup)
-    return Effective(affinity, "affinity" if len(affinity) < machine else "machine")
+            best = Effective(affinity, cpuset.path(file), cgroup)
+    return best
 
 
 def effective_cpu_count(pid: int | None = None) -> Effective[float]:
     """How many CPUs' worth of time the process may use: the least of its CPUs and of all quotas.
 
-    A number of workers from it is ``max(1, math.ceil(value))``.
+    A number of workers from it is ``max(1, math.ceil(value))``. Quotas of cgroups that cannot be seen
+    from here are not known: see :func:`effective_memory_limit`.
     """
     cpus = effective_cpus(pid)
     best: Effective[float] = Effective(float(len(cpus.value)), cpus.by, cpus.cgroup)
@@ -74,8 +83,8 @@ def effective_cpu_count(pid: int | None = None) -> Effective[float]:
 
 def _affinity(pid: int | None) -> frozenset[int]:
     try:
-        return frozenset(os.sched_getaffinity(pid or 0))
-    except ProcessLookupError:
+        return frozenset(os.sched_getaffinity(0 if pid is None else checked(pid)))
+    except (ProcessLookupError, OverflowError):
         words = f"there is no process {pid}; it may have ended"
         raise ProcessGoneError(3, words, f"/proc/{pid}") from None
 
@@ -85,7 +94,7 @@ def _upwards(pid: int | None, kind: type[C]) -> Iterator[tuple[Cgroup, C]]:
     try:
         own = Cgroup.of(pid)
         branch: Branch | None = own.branch(kind.name)
-    except UnsupportedError:
+    except (UnsupportedError, NotFoundError):  # not there, or not to be seen from here
         return
     while branch is not None:
         cgroup = Cgroup.at((branch,))

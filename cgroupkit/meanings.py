@@ -10,6 +10,8 @@ from errno import (
     EBUSY,
     EEXIST,
     EINVAL,
+    EMFILE,
+    ENFILE,
     ENODEV,
     ENOENT,
     ENOSPC,
@@ -52,6 +54,8 @@ _ANY: dict[int, str] = {
     ),
     ENODEV: _GONE,
     EINVAL: "the kernel does not accept this value here",
+    EMFILE: "this process has too many files open; raise RLIMIT_NOFILE (`ulimit -n`)",
+    ENFILE: "the machine has too many files open; raise the sysctl fs.file-max",
     ERANGE: "the value is out of the range that the kernel accepts",
     EOPNOTSUPP: "this kernel has the file but not the feature, or the cgroup is threaded",
 }

@@ -24,6 +24,7 @@ from cgroupkit.errors import (
 )
 from cgroupkit.hierarchy import host, key_of, paths_of
 from cgroupkit.tree import Branch
+from cgroupkit.units import invalid
 
 Branches = tuple[Branch, ...]
 
@@ -37,11 +38,12 @@ def procs(branches: Branches, *, threads: bool = False) -> list[int]:
     """Everybody inside: of one logical path whoever is in any hierarchy, else who is in all."""
     inside = effective(branches)
     found = [_read_ids(branch, threads) for branch in inside]
-    together = set.union(*found) if _same_path(inside) else set.intersection(*found)
+    together = set.union(*found) if same_path(inside) else set.intersection(*found)
     return sorted(together - {0})  # v2 lists a process of another pid namespace as 0
 
 
-def _same_path(branches: Branches) -> bool:
+def same_path(branches: Branches) -> bool:
+    """Whether they are one logical path."""
     return len({branch.path for branch in branches}) == 1
 
 
@@ -50,10 +52,15 @@ def _read_ids(branch: Branch, threads: bool) -> set[int]:
     return set(map(int, files.read(f"{branch.directory}/{file}").split()))
 
 
-def attach(branches: Branches, pid: int, *, thread: bool = False) -> None:
+def checked(pid: int) -> int:
+    """*pid*, if it can be one."""
     if isinstance(pid, bool) or not isinstance(pid, int) or pid <= 0:
-        raise InvalidValueError(f"pid={pid!r} is not valid: give a process number above 0")
-    before = paths_of(pid)
+        raise invalid("pid", pid, "give a process number above 0")
+    return pid
+
+
+def attach(branches: Branches, pid: int, *, thread: bool = False) -> None:
+    before = paths_of(checked(pid))
     done: list[Branch] = []
     try:
         for branch in branches:
@@ -108,7 +115,8 @@ def vacate(branches: Branches, leaf: str) -> Branches:
 # Freezing: v1's freezer controller where it is mounted, else v2's cgroup.freeze.
 
 
-def _freezer(branches: Branches) -> Branch:
+def freezer_of(branches: Branches) -> Branch:
+    """Where the cgroup can be frozen; raises :class:`UnsupportedError` where it cannot."""
     inside = effective(branches)
     for branch in inside:
         if "freezer" in branch.hierarchy.controllers and not branch.is_root:
@@ -127,7 +135,7 @@ def _freezer(branches: Branches) -> Branch:
 
 
 def frozen(branches: Branches) -> bool:
-    branch = _freezer(branches)
+    branch = freezer_of(branches)
     if branch.version == 2:
         return _event(branch, "frozen")
     if files.read(f"{branch.directory}/freezer.state").strip() == "FROZEN":
@@ -148,7 +156,7 @@ def _set_frozen(branch: Branch, on: bool) -> None:
 
 
 def freeze(branches: Branches, timeout: float) -> None:
-    branch = _freezer(branches)
+    branch = freezer_of(branches)
     _refuse_self((branch,), "freeze")
     deadline = time.monotonic() + timeout
     try:
@@ -172,7 +180,7 @@ def freeze(branches: Branches, timeout: float) -> None:
 
 
 def thaw(branches: Branches) -> None:
-    _set_frozen(_freezer(branches), False)
+    _set_frozen(freezer_of(branches), False)
 
 
 def _pauses(deadline: float) -> Iterator[None]:
@@ -194,38 +202,45 @@ def populated(branches: Branches) -> bool:
     inside = effective(branches)
     if len(inside) == 1 and inside[0].version == 2 and not inside[0].is_root:
         return _event(inside[0], "populated")
-    return bool(everyone(inside))
+    return any(inhabited(inside)) if same_path(inside) else bool(everyone(inside))
+
+
+def inhabited(branches: Branches) -> Iterator[bool]:
+    """Whether anybody is inside, of each directory of one logical path and each one below."""
+    for branch in branches:
+        for directory, _ in tree.walk(branch.directory):
+            yield bool(set(_members(directory).split()) - {"0"})
 
 
 def everyone(branches: Branches) -> set[int]:
     """The processes of the whole subtree: as :func:`procs`, with those below."""
     found = [set(_below(branch.directory)) for branch in branches]
-    together = set.union(*found) if _same_path(branches) else set.intersection(*found)
+    together = set.union(*found) if same_path(branches) else set.intersection(*found)
     return together - {0}
 
 
 def _below(directory: str) -> Iterator[int]:
-    """The processes of one directory and all below; a directory that vanishes has none."""
-    waiting = [directory]
-    while waiting:
-        directory = waiting.pop()
-        try:
-            with os.scandir(directory) as entries:
-                inner = [e.path for e in entries if e.is_dir(follow_symlinks=False)]
-            yield from map(int, _members(directory).split())
-        except (FileNotFoundError, NotFoundError):
-            continue
-        waiting += inner
+    """The processes of one directory and all below."""
+    for here, _ in tree.walk(directory):
+        yield from map(int, _members(here).split())
 
 
 def _members(directory: str) -> str:
-    """The processes; of a threaded cgroup the threads, which stand for their processes."""
+    """The processes; of a threaded cgroup the threads, which stand for their processes.
+
+    A directory that vanishes has none.
+    """
     try:
         return files.read(f"{directory}/cgroup.procs")
     except FileError as error:
+        if error.errno in tree.VANISHED:
+            return ""
         if error.errno != errno.EOPNOTSUPP:
             raise
+    try:
         return files.read(f"{directory}/cgroup.threads")
+    except NotFoundError:
+        return ""
 
 
 def kill(branches: Branches, timeout: float) -> None:
@@ -242,7 +257,7 @@ def kill(branches: Branches, timeout: float) -> None:
             "delivers no signal to a frozen process; thaw that one first",
             freezer.directory,
         )
-    if _same_path(inside) and inside[0].version == 2 and not _kill_v2(inside[0], freezer, deadline):
+    if same_path(inside) and inside[0].version == 2 and not _kill_v2(inside[0], freezer, deadline):
         freezer = freezer or inside[0]
     left: set[int] = set()
     for _ in _pauses(deadline):
@@ -331,7 +346,7 @@ def _thaw_all(freezer: Branch) -> None:
         with suppress(NotFoundError):
             _set_frozen(freezer, False)
         return
-    for directory, _, _ in os.walk(freezer.directory):
+    for directory, _ in tree.walk(freezer.directory):
         try:
             files.write(f"{directory}/freezer.state", "THAWED")
         except NotFoundError:
@@ -346,7 +361,7 @@ def _refuse_self(branches: Branches, verb: str) -> None:
         for b in branches
         if not b.is_root
     ]
-    if any(below) if _same_path(branches) else all(below):
+    if any(below) if same_path(branches) else all(below):
         raise InvalidValueError(
             f"refusing to {verb} {branches[0].directory}: the calling process is inside; "
             "move it out first"

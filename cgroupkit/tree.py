@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Self
 
@@ -22,6 +22,8 @@ from cgroupkit.errors import (
 )
 from cgroupkit.hierarchy import Hierarchy
 
+VANISHED = (errno.ENOENT, errno.ENODEV, errno.ENAMETOOLONG)
+"""A directory that is gone, or lies deeper than a path can tell (PATH_MAX)."""
 _TURNS = 50
 _DYING = 2.0
 """Seconds that rmdir is tried again while killed processes are still leaving."""
@@ -64,6 +66,26 @@ def names(branches: Iterable[Branch]) -> list[str]:
         except OSError as error:
             raise files.refused(error, branch.directory, "list") from None
     return sorted(found)
+
+
+def walk(directory: str) -> Iterator[tuple[str, int]]:
+    """The directory and all below with their inodes, parents first, without those that vanish.
+
+    What is deeper than a path can tell is left out. Raises the fitting :class:`FileError`.
+    """
+    left = [directory]
+    while left:
+        here = left.pop()
+        try:
+            status = os.stat(here)
+            if status.st_nlink != 2:  # that many links has one without directories inside
+                with os.scandir(here) as entries:
+                    left += [e.path for e in entries if e.is_dir(follow_symlinks=False)]
+        except OSError as error:
+            if error.errno in VANISHED:
+                continue
+            raise files.refused(error, here, "list") from None
+        yield here, status.st_ino
 
 
 def child(branches: Iterable[Branch], name: str) -> tuple[Branch, ...]:
@@ -224,13 +246,7 @@ def remove(branches: tuple[Branch, ...], *, recursive: bool = False) -> None:
 
 
 def _remove_below(directory: str, deadline: float) -> None:
-    try:
-        with os.scandir(directory) as entries:
-            below = [e.path for e in entries if e.is_dir(follow_symlinks=False)]
-    except FileNotFoundError:
-        return
-    for inner in below:
-        _remove_below(inner, deadline)
+    for inner, _ in reversed(list(walk(directory))[1:]):
         try:
             _rmdir(inner, deadline)
         except NotFoundError:

@@ -8,6 +8,7 @@ import json
 import mmap
 import os
 import resource
+import signal
 import subprocess
 import sys
 import threading
@@ -19,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from cgroupkit import Cgroup
+from cgroupkit import Cgroup, members
 from cgroupkit.cli import main
 from cgroupkit.errors import (
     AccessError,
@@ -36,9 +37,11 @@ from cgroupkit.events import (
     memory_level,
     memory_usage,
     pressure,
+    turns,
     watch,
 )
 from cgroupkit.events.psi import parse_trigger
+from cgroupkit.events.subjects import Subject
 from cgroupkit.hierarchy import host
 
 PATIENCE = 120
@@ -249,6 +252,50 @@ def test_without_an_oom_killer_one_is_told_that_it_waits(
 
 
 @pytest.mark.kernel
+def test_only_who_is_at_its_limit(cgroup: Cgroup, bomb: Any) -> None:
+    """v1 signals those below, too."""
+    inner = Cgroup.create(f"{cgroup.name}/inner")
+    limit(cgroup)
+    with watch(cgroup, "oom") as watched:
+        bomb(inner)
+        events = until(watched, len) + watched.wait(1)
+        assert {(str(e.kind), e.cgroup) for e in events} == {("oom", cgroup)}
+
+
+@pytest.mark.kernel
+def test_at_its_limit_and_gone_on_v1(cgroup: Cgroup, needs: Any, bomb: Any) -> None:
+    """The count of the killed is gone with it, the signal is not."""
+    needs("memory", version=1)
+    limit(cgroup)
+    with watch(cgroup, "oom", "oom_kill", "removed") as watched:
+        bomb(cgroup)
+        cgroup.kill(PATIENCE)
+        cgroup.remove()
+        time.sleep(2)  # v1 signals the removal some time later
+        events = list(watched)
+        assert kinds(events) == ["oom", "removed"]
+        assert {event.cgroup for event in events} == {cgroup}
+
+
+@pytest.mark.kernel
+def test_of_one_below_that_is_gone_the_signal_tells(cgroup: Cgroup, needs: Any, bomb: Any) -> None:
+    needs("memory", version=1)
+    with watch(cgroup, "oom", "oom_kill") as watched:
+        inner = Cgroup.create(f"{cgroup.name}/inner")
+        quiet = Cgroup.create(f"{cgroup.name}/quiet")
+        limit(inner)
+        assert watched.wait(0) == []
+        bomb(inner)
+        for one in (inner, quiet):
+            one.kill(PATIENCE)
+            one.remove()
+        events = until(watched, len) + watched.wait(3)
+        assert set(kinds(events)) == {"oom"}
+        assert {event.cgroup and event.cgroup.name for event in events} == {inner.name}
+        assert len(watched._polling._by_fd) == 1  # the eventfds of both are closed
+
+
+@pytest.mark.kernel
 def test_a_threshold_is_crossed_up_and_down(cgroup: Cgroup, needs: Any, hog: Any) -> None:
     if needs("memory").version == 2:
         with pytest.raises(UnsupportedError, match="no usage thresholds"):
@@ -338,6 +385,70 @@ def test_of_thousands_none_is_lost(cgroup: Cgroup, refused: Any) -> None:
         for reader in readers:
             reader.join(PATIENCE)
     assert counted(found, "pids_max", inner) == 5000
+
+
+@pytest.mark.kernel
+def test_old_counts_are_no_news(cgroup: Cgroup, refused: Any, in_child: Any) -> None:
+    """Not even when descriptors ran out meanwhile; and the watch goes on."""
+    inner, other = (Cgroup.create(f"{cgroup.name}/{name}") for name in ("inner", "other"))
+    assert refused(inner, 3).go()
+
+    def work() -> tuple[list[str], str, list[str]]:
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, descriptors())) + 50, hard))
+        with watch([cgroup, other]) as watched:
+            found = watched.wait(0)
+            hoard = []
+            with suppress(OSError):
+                while True:
+                    hoard.append(os.open("/dev/null", os.O_RDONLY))
+            found += watched.wait(0) + watched.wait(1)
+            with pytest.raises(FileError) as caught:
+                members.everyone(cgroup.branches)
+            for fd in hoard:
+                os.close(fd)
+            found += watched.wait(0) + watched.wait(1)
+            other.remove()
+            return kinds(found), str(caught.value), kinds(until(watched, len))
+
+    before, message, after = in_child(work)
+    assert (before, after) == ([], ["removed"])
+    assert "raise RLIMIT_NOFILE" in message
+
+
+@pytest.mark.kernel
+def test_renamed_is_not_new(cgroup: Cgroup, needs: Any, refused: Any) -> None:
+    needs("pids", version=1)
+    inner = Cgroup.create(f"{cgroup.name}/inner")
+    assert refused(inner, 3).go()
+    with watch(cgroup, "pids_max") as watched:
+        os.rename(inner.path("pids"), inner.path("pids") + "-2")
+        try:
+            assert watched.wait(0) == []
+        finally:
+            os.rename(inner.path("pids") + "-2", inner.path("pids"))
+
+
+@pytest.mark.kernel
+def test_a_deep_tree(cgroup: Cgroup, refused: Any) -> None:
+    """Deeper than Python would call itself."""
+    branch = cgroup.branch("pids")
+    for level in range(1, 151):
+        os.mkdir(branch.directory + "/d" * level)
+    usual = sys.getrecursionlimit()
+    depth = 0
+    frame: Any = sys._getframe()
+    while frame := frame.f_back:
+        depth += 1
+    sys.setrecursionlimit(depth + 120)
+    try:
+        with watch(cgroup) as watched:
+            assert watched.wait(0) == []
+            assert not cgroup.populated
+        cgroup.remove(recursive=True)
+    finally:
+        sys.setrecursionlimit(usual)
+    assert not os.path.exists(branch.directory)
 
 
 # States
@@ -615,7 +726,128 @@ def test_too_many_open_files(cgroup: Cgroup, in_child: Any) -> None:
     assert same
 
 
+@pytest.mark.kernel
+def test_what_is_no_cgroup() -> None:
+    with Watch() as watched:
+        for add in (
+            lambda: watched.add("x"),  # type: ignore[arg-type]
+            lambda: watched.add_pressure("x", "cpu", some="1ms/2s"),  # type: ignore[arg-type]
+            lambda: watched.add_memory_usage("x", "8M"),  # type: ignore[arg-type]
+        ):
+            with pytest.raises(InvalidValueError, match="cgroup='x' is not valid: give a Cgroup"):
+                add()
+
+
+@pytest.mark.kernel
+def test_another_one_of_its_name_since(
+    cgroup: Cgroup, needs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two system calls of v1's registration; the kernel says EINVAL then."""
+    needs("memory", version=1)
+    real = os.eventfd
+
+    def late(*args: int) -> int:
+        cgroup.remove()
+        Cgroup.create(cgroup.name)
+        return real(*args)
+
+    with Watch() as watched:
+        monkeypatch.setattr(os, "eventfd", late)
+        with pytest.raises(NotFoundError, match="removed"):
+            watched.add(cgroup, "oom")
+
+
 # Waiting
+
+
+@pytest.mark.kernel
+def test_a_signal_handler_may_close_it(
+    cgroup: Cgroup, in_child: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while the same thread looks at something."""
+    real = Subject.look
+
+    def look(self: Subject, *, unasked: bool = False) -> Iterator[Event | None]:
+        signal.raise_signal(signal.SIGUSR1)
+        yield from real(self, unasked=unasked)
+
+    def work() -> tuple[object, bool]:
+        signal.alarm(PATIENCE)  # it would be a deadlock
+        before = descriptors()
+        watched = watch(cgroup)
+        monkeypatch.setattr(Subject, "look", look)
+        signal.signal(signal.SIGUSR1, lambda *_: watched.close())
+        return list(watched), descriptors() == before
+
+    assert in_child(work) == ([], True)
+
+
+@pytest.mark.kernel
+def test_a_signal_handler_must_not_wait(
+    cgroup: Cgroup, in_child: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(self: Subject, *, unasked: bool = False) -> Iterator[Event | None]:
+        signal.raise_signal(signal.SIGUSR1)
+        yield None
+
+    def work() -> None:
+        signal.alarm(PATIENCE)
+        watched = watch(cgroup)
+        monkeypatch.setattr(Subject, "look", look)
+        signal.signal(signal.SIGUSR1, lambda *_: watched.wait(0))
+        watched.wait(0)
+
+    with pytest.raises(InvalidValueError, match=r"signal handler may close\(\) it"):
+        in_child(work)
+
+
+@pytest.mark.kernel
+def test_endless_times(cgroup: Cgroup) -> None:
+    for timeout in (float("inf"), 1e12, 10**400, None):
+        watched = Watch(interval=float("inf") if timeout is None else 10**400)
+        watched.add(cgroup)
+        timer = threading.Timer(0.2, watched.close)
+        timer.start()
+        assert watched.wait(timeout) == []
+        timer.join()
+
+
+@pytest.mark.kernel
+def test_looking_unasked_takes_a_share_of_a_cpu(cgroup: Cgroup) -> None:
+    """And no more, however short the interval."""
+    inner = [Cgroup.create(f"{cgroup.name}/{number}") for number in range(10)]
+    with Watch(interval=1e-6) as watched:
+        for one in (cgroup, *inner):
+            watched.add(one)
+        before, began = time.thread_time(), time.monotonic()
+        assert watched.wait(3) == []
+        assert time.thread_time() - before < (time.monotonic() - began) / 3
+        inner[5].remove()
+        assert "removed" in kinds(until(watched, len))
+
+
+@pytest.mark.kernel
+def test_a_look_may_be_left_anywhere(
+    cgroup: Cgroup, refused: Any, sleeper: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each turn is over at once here, and the next one goes on from there."""
+    monkeypatch.setattr(turns, "_TURN", 0)
+    inner = [Cgroup.create(f"{cgroup.name}/{number}") for number in range(5)]
+    with Watch(interval=0.05) as watched, watch(cgroup, "pids_max") as other:
+        for one in (cgroup, *inner):
+            watched.add(one)
+        assert watched.wait(0) == []
+        children = [refused(inner[number], 3) for number in (1, 3)]
+        for child in children:
+            assert child.go()
+        found = until(watched, lambda found: counted(found, "pids_max") >= 12)
+        found += watched.wait(1)
+        for number in (1, 3):
+            assert counted(found, "pids_max", inner[number]) == 6  # of itself, and of the one above
+            assert counted(found, "populated", inner[number]) == 1
+        assert counted(other.wait(0), "pids_max") == 6
+        inner[0].remove()
+        assert [(e.kind, e.cgroup) for e in until(watched, len)] == [("removed", inner[0])]
 
 
 @pytest.mark.kernel
@@ -677,26 +909,63 @@ def test_a_fork_does_not_disturb(cgroup: Cgroup, in_child: Any, sleeper: Any) ->
 
 
 @pytest.mark.kernel
+def test_the_watch_of_a_parent_is_not_for_its_child(cgroup: Cgroup, in_child: Any) -> None:
+    with watch(cgroup) as watched:
+        for use in (lambda: watched.wait(0), lambda: list(watched), lambda: watched.add(cgroup)):
+            with pytest.raises(InvalidValueError, match=r"another process's.*make one of your own"):
+                in_child(use)
+
+
+@pytest.mark.kernel
+def test_a_fork_while_somebody_looks(cgroup: Cgroup, in_child: Any) -> None:
+    watched = watch(cgroup)
+    looking, forked = threading.Event(), threading.Event()
+
+    def look() -> None:
+        with watched._lock:
+            looking.set()
+            forked.wait(PATIENCE)
+
+    def work() -> bool:
+        signal.alarm(PATIENCE)
+        with suppress(InvalidValueError):
+            watched.wait(0)
+        watched.close()
+        return watched.active
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    looking.wait(PATIENCE)
+    try:
+        assert in_child(work) is False
+    finally:
+        forked.set()
+        thread.join(PATIENCE)
+    assert watched.wait(0) == []
+    watched.close()
+
+
+@pytest.mark.kernel
 def test_waiting_costs_nothing(cgroup: Cgroup, monkeypatch: pytest.MonkeyPatch) -> None:
-    turns = count_turns(monkeypatch)
+    taken = count_turns(monkeypatch)
     with watch(cgroup) as watched:
         add_trigger(watched)
         before = time.process_time()
         assert watched.wait(2) == []
         assert time.process_time() - before < 1
-    assert len(turns) < 20
+    assert len(taken) < 20
 
 
 def count_turns(monkeypatch: pytest.MonkeyPatch) -> list[None]:
-    turns: list[None] = []
-    real = Watch._collect
+    found: list[None] = []
+    real = turns.Turns.take
 
-    def collect(self: Watch, *, everything: bool = False) -> None:
-        turns.append(None)
-        real(self, everything=everything)
+    def take(self: turns.Turns) -> None:
+        found.append(None)
+        real(self)
 
-    monkeypatch.setattr(Watch, "_collect", collect)
-    return turns
+    monkeypatch.setattr(turns.Turns, "take", take)
+    return found
 
 
 def add_trigger(watched: Watch) -> None:
@@ -746,7 +1015,7 @@ def name(pid: int) -> str:
 
 @pytest.mark.kernel
 def test_async_does_not_spin(cgroup: Cgroup, monkeypatch: pytest.MonkeyPatch) -> None:
-    turns = count_turns(monkeypatch)
+    taken = count_turns(monkeypatch)
     ticks: list[None] = []
 
     async def main() -> None:
@@ -765,8 +1034,30 @@ def test_async_does_not_spin(cgroup: Cgroup, monkeypatch: pytest.MonkeyPatch) ->
             assert time.process_time() - before < 1
 
     asyncio.run(main())
-    assert len(turns) < 20
+    assert len(taken) < 20
     assert len(ticks) < 100
+
+
+@pytest.mark.kernel
+def test_the_loop_goes_on_between_turns(cgroup: Cgroup, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "_TURN", 0)
+    inner = [Cgroup.create(f"{cgroup.name}/{number}") for number in range(10)]
+    iterations = 0
+
+    async def count() -> None:
+        nonlocal iterations
+        while True:
+            iterations += 1
+            await asyncio.sleep(0)
+
+    async def main() -> None:
+        task = asyncio.ensure_future(count())
+        with watch(inner) as watched:
+            assert await watched.wait_async(0) == []
+        task.cancel()
+
+    asyncio.run(main())
+    assert iterations >= len(inner)
 
 
 @pytest.mark.kernel
@@ -852,5 +1143,7 @@ def _targets(pid: int) -> list[str]:
 
 @pytest.mark.kernel
 def test_the_command_refuses_a_kind(cgroup: Cgroup, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["watch", "-e", "oomkill", cgroup.name]) != 0
-    assert "oom_kill" in capsys.readouterr().err
+    assert main(["watch", "-e", "oomkill", cgroup.name]) == 2
+    error = capsys.readouterr().err
+    assert "--event='oomkill' is not valid" in error
+    assert "oom_kill" in error

@@ -400,7 +400,7 @@ def test_our_own_cgroup_is_refused(cgroup: Cgroup, in_child: Any, act: str, dept
 @pytest.mark.parametrize("act", ["freeze", "kill"])
 def test_being_inside_in_one_hierarchy_is_enough(cgroup: Cgroup, in_child: Any, act: str) -> None:
     """In v1's freezer alone: freezing would stop us, and killing takes whoever is in any."""
-    branch = members._freezer(cgroup.branches)
+    branch = members.freezer_of(cgroup.branches)
 
     def work() -> None:
         Cgroup.at((branch,)).attach(os.getpid())

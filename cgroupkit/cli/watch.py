@@ -15,6 +15,7 @@ from cgroupkit.cli.messages import UsageError, put
 from cgroupkit.cli.parsing import Parser, names
 from cgroupkit.errors import UnsupportedError
 from cgroupkit.events import Event, Watch
+from cgroupkit.events.kinds import parse_kinds
 from cgroupkit.events.psi import RESOURCES, Resource, branch_of, parse_trigger
 
 
@@ -63,6 +64,7 @@ def arguments(parser: Parser, name: str) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
+    parse_kinds(args.event, "--event")
     pressures = [_pressure(text) for text in args.pressure]
     if not args.names and not pressures:
         raise UsageError("give a NAME, or --pressure RESOURCE=STALL/WINDOW for the whole machine")

@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import os
 import select
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 
-from cgroupkit import files
+from cgroupkit import files, tree
 from cgroupkit.cgroup import Cgroup
 from cgroupkit.errors import FileError
-from cgroupkit.events.eventfd import listen, signals
 from cgroupkit.events.kinds import Event, EventKind
-from cgroupkit.events.sources import Source, below, open_file, read_again, text_or_none
+from cgroupkit.events.sources import EXHAUSTED, Look, Source, open_file, read_again
 from cgroupkit.tree import Branch
 
 Tally = dict[EventKind, int]
-_MASK = select.EPOLLPRI | select.EPOLLERR
-_KEYS = {
+MASK = select.EPOLLPRI | select.EPOLLERR
+KEYS = {
     "oom_kill": EventKind.OOM_KILL,
     "oom": EventKind.OOM,
     "high": EventKind.MEMORY_HIGH,
     "max": EventKind.MEMORY_MAX,
 }
-MEMORY = frozenset(_KEYS.values())
-_PAUSES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
-"""Seconds between looks for the kill that v1 has announced."""
+MEMORY = frozenset(KEYS.values())
 
 
 def parse(text: str, keys: Mapping[str, EventKind]) -> Tally:
@@ -53,7 +48,7 @@ class Counts(Source):
         *,
         local: str = "",
         recursive: bool = True,
-        mask: int = _MASK,
+        mask: int = MASK,
     ) -> None:
         super().__init__()
         self._cgroup = cgroup
@@ -64,11 +59,14 @@ class Counts(Source):
         self._file = local or file
         self._path = f"{branch.directory}/{file if recursive else self._file}"
         self._fd = self.own(open_file(self._path), mask)
+        self.told = bool(mask) and (self._summed or not recursive)
+        self._seen: dict[int, Tally] = {}
         self._ahead: Tally = {}
         try:
             # The sum first: what comes in between is then found in the next one.
             self._sum = self._read()
-            self._seen = {key: tally for key, _, tally in self._each()}
+            for key, _, tally in self._each(self._sum):
+                self._seen[key] = tally
         except BaseException:
             self.close()
             raise
@@ -76,46 +74,61 @@ class Counts(Source):
     def _read(self) -> Tally:
         return parse(read_again(self._fd, self._path), self._keys)
 
-    def _each(self) -> Iterator[tuple[tuple[str, int], str, Tally]]:
-        """Of the cgroup and of those below: who it is, where, and its own counters."""
+    def _each(self, total: Tally) -> Iterator[tuple[int, str, Tally]]:
+        """Of the cgroup and of those below: which (0 and inodes), where, and its own counters."""
         top = self._branch.directory
-        for directory in (top, *(below(top) if self._recursive else ())):
-            text = text_or_none(f"{directory}/{self._file}")
-            with suppress(OSError):
-                if text is not None:
-                    yield (directory, os.stat(directory).st_ino), directory, parse(text, self._keys)
+        for directory, inode in tree.walk(top) if self._recursive else ((top, 0),):
+            if directory == top and not self._summed:
+                yield 0, top, total
+                continue
+            key = 0 if directory == top else inode
+            try:
+                yield key, directory, parse(files.read(f"{directory}/{self._file}"), self._keys)
+            except FileError as error:
+                if error.errno in EXHAUSTED:
+                    raise
+                if error.errno not in tree.VANISHED:  # not to be read now: as it was
+                    yield key, directory, self._seen.get(key, {})
 
-    def look(self, now: int) -> Iterator[Event]:
+    def look(self) -> Look:
         total = self._read()
         if total == self._sum and (self._summed or not self._recursive):
             return
         found: Tally = {}
-        before, self._seen = self._seen, {}
-        for key, directory, tally in self._each():
-            self._seen[key] = tally
-            for kind, count in tally.items():
-                more = count - before.get(key, {}).get(kind, 0)
-                if more < 0:  # somebody has reset memory.failcnt
-                    more = count
-                if more:
-                    found[kind] = found.get(kind, 0) + more
-                    yield self._event(kind, more, now, directory)
+        passed: set[int] = set()
+        try:
+            for key, directory, tally in self._each(total):
+                passed.add(key)
+                seen = self._seen.setdefault(key, {})
+                for kind, count in tally.items():
+                    more, seen[kind] = count - seen.get(kind, 0), count
+                    if more < 0:  # somebody has reset memory.failcnt
+                        more = count
+                    if more:
+                        found[kind] = found.get(kind, 0) + more
+                        yield self._event(kind, more, directory)
+                yield None
+        except BaseException:  # the sum has yet to be looked at: this much of it has been told
+            for kind, count in found.items():
+                self._ahead[kind] = self._ahead.get(kind, 0) + count
+            raise
+        self._seen = {key: tally for key, tally in self._seen.items() if key in passed}
         if self._summed:
-            yield from self._remainder(total, found, now)
+            yield from self._remainder(total, found)
         self._sum = total
 
-    def _remainder(self, total: Tally, found: Tally, now: int) -> Iterator[Event]:
+    def _remainder(self, total: Tally, found: Tally) -> Iterator[Event]:
         """What the sum has and nobody below; a cgroup's own counter may be ahead of the sum."""
         for kind, count in total.items():
             told = found.get(kind, 0) + self._ahead.get(kind, 0)
             left = count - self._sum.get(kind, 0) - told
             self._ahead[kind] = max(-left, 0)
             if left > 0:
-                yield self._event(kind, left, now)
+                yield self._event(kind, left)
 
-    def _event(self, kind: EventKind, count: int, now: int, directory: str = "") -> Event:
+    def _event(self, kind: EventKind, count: int, directory: str = "") -> Event:
         rest = directory[len(self._branch.directory) :]
-        return Event(kind=kind, cgroup=self._below(rest), count=count, time=now)
+        return Event(kind=kind, cgroup=self._below(rest), count=count)
 
     def _below(self, rest: str) -> Cgroup:
         if not rest:
@@ -128,45 +141,12 @@ class Counts(Source):
         return Cgroup.at(tuple(b for b in found if b.directory == here or os.path.isdir(b.directory)))
 
 
-class OomV1(Counts):
-    """v1's memory.oom_control: the eventfd is signalled before anybody is killed and counted."""
-
-    def __init__(
-        self, cgroup: Cgroup, branch: Branch, kinds: frozenset[EventKind], recursive: bool
-    ) -> None:
-        keys = {key: kind for key, kind in _KEYS.items() if key == "oom_kill" and kind in kinds}
-        super().__init__(cgroup, branch, "memory.oom_control", keys, recursive=recursive, mask=0)
-        self._report = EventKind.OOM in kinds
-        self._pauses: list[float] = []
-        self._wake = -1
-        try:
-            self._wake = self.own(listen(branch.directory, "memory.oom_control"), select.EPOLLIN)
-        except FileError:
-            if os.path.exists(f"{branch.directory}/cgroup.event_control"):
-                self.close()
-                raise  # else it is a real-time kernel, and the interval has to do
-
-    def look(self, now: int) -> Iterator[Event]:
-        woken = signals(self._wake) if self._wake >= 0 else 0
-        events = list(super().look(now))  # raises if the signal was for the removal
-        if woken and self._report:
-            yield Event(kind=EventKind.OOM, cgroup=self._cgroup, count=woken, time=now)
-        yield from events
-        if woken:
-            self._pauses = list(_PAUSES)
-        if events:
-            self._pauses = []
-        self.again = time.monotonic() + self._pauses.pop(0) if self._pauses else None
-
-
 def memory(cgroup: Cgroup, kinds: frozenset[EventKind], recursive: bool) -> Source:
-    """The source of those of *kinds* that memory.events or, on v1, memory.oom_control has."""
-    branch = cgroup.branch("memory")
-    if branch.version == 1:
-        return OomV1(cgroup, branch, kinds, recursive)
+    """The source of those of *kinds* that v2's memory.events has."""
     cgroup.memory.read("memory.events")  # explains why it is absent
     local = "memory.events.local" if cgroup.memory.has("memory.events.local") else ""
-    keys = {key: kind for key, kind in _KEYS.items() if kind in kinds}
+    keys = {key: kind for key, kind in KEYS.items() if kind in kinds}
+    branch = cgroup.branch("memory")
     return Counts(cgroup, branch, "memory.events", keys, local=local, recursive=recursive)
 
 

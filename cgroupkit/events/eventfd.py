@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Iterator
 
 from cgroupkit import files
 from cgroupkit.cgroup import Cgroup
-from cgroupkit.errors import UnsupportedError
+from cgroupkit.errors import RejectedError, UnsupportedError
 from cgroupkit.events.kinds import Event, EventKind
-from cgroupkit.events.sources import Source, explained, open_file
+from cgroupkit.events.sources import Look, Source, explained, open_file, read_again
 from cgroupkit.units import Size, format_bytes, invalid, parse_bytes
 
 LEVELS = ("low", "medium", "critical")
@@ -28,8 +27,10 @@ def listen(directory: str, file: str, argument: str = "") -> int:
             raise explained(error, control, "watch") from None
         try:
             files.write(control, f"{wake} {watched} {argument}".rstrip())
-        except BaseException:
+        except BaseException as error:
             os.close(wake)
+            if isinstance(error, RejectedError):
+                read_again(watched, f"{directory}/{file}")  # says so if the cgroup was just removed
             raise
     finally:
         os.close(watched)
@@ -52,16 +53,15 @@ class Signal(Source):
         self._cgroup = cgroup
         self._kind = kind
         self._detail = detail
+        self.told = True
         # Kept open, to tell a signal from the one that the kernel sends on removal.
         self._path = f"{cgroup.path('memory')}/{file}"
         self._wake = self.own(listen(cgroup.path("memory"), file, argument), select.EPOLLIN)
 
-    def look(self, now: int) -> Iterator[Event]:
+    def look(self) -> Look:
         count = signals(self._wake)
         if count and os.path.exists(self._path):
-            yield Event(
-                kind=self._kind, cgroup=self._cgroup, count=count, time=now, detail=self._detail
-            )
+            yield Event(kind=self._kind, cgroup=self._cgroup, count=count, detail=self._detail)
 
 
 def usage(cgroup: Cgroup, threshold: Size) -> Signal:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
+from time import monotonic_ns
 from typing import TYPE_CHECKING
 
 import attrs
@@ -54,7 +55,7 @@ class Event:
     """Where: the cgroup that is watched, or one below it; None is the whole machine."""
     count: int = 1
     """How many times since the last event of this kind and cgroup."""
-    time: int
+    time: int = attrs.field(factory=monotonic_ns)
     """time.monotonic_ns() when it was noticed."""
     detail: str = ""
     """Of which trigger, as it was asked for: ``memory some 150ms/1s``, the bytes, or the level."""
@@ -74,14 +75,14 @@ _OWN = {
 }
 
 
-def parse_kinds(kinds: Iterable[EventKind | str]) -> frozenset[EventKind]:
+def parse_kinds(kinds: Iterable[EventKind | str], option: str = "kind") -> frozenset[EventKind]:
     found = set()
     for kind in kinds:
         try:
             known = EventKind(kind)
         except ValueError:
-            raise invalid("kind", kind, f"give one of {', '.join(sorted(WATCHABLE))}") from None
+            raise invalid(option, kind, f"give one of {', '.join(sorted(WATCHABLE))}") from None
         if known in _OWN:
-            raise invalid("kind", str(known), f"it needs a threshold: use {_OWN[known]}")
+            raise invalid(option, str(known), f"it needs a threshold: use {_OWN[known]}")
         found.add(known)
     return frozenset(found)

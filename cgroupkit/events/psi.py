@@ -6,7 +6,6 @@ import errno
 import os
 import re
 import select
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Literal
 
@@ -14,7 +13,7 @@ from cgroupkit import files
 from cgroupkit.cgroup import Cgroup
 from cgroupkit.errors import FeatureError, FileError, NotFoundError, UnsupportedError, file_error
 from cgroupkit.events.kinds import Event, EventKind
-from cgroupkit.events.sources import Source, open_file
+from cgroupkit.events.sources import Look, Source, open_file
 from cgroupkit.tree import Branch
 from cgroupkit.units import invalid
 
@@ -87,12 +86,11 @@ class Trigger(Source):
             raise
         return fd
 
-    def look(self, now: int) -> Iterator[Event]:
+    def look(self) -> Look:
         for _, mask in self._poll.poll(0):
             if mask & select.POLLERR:
                 raise NotFoundError(errno.ENODEV, f"{self._path} is gone", self._path)
-            kind = EventKind.PRESSURE
-            yield Event(kind=kind, cgroup=self._cgroup, time=now, detail=self._detail)
+            yield Event(kind=EventKind.PRESSURE, cgroup=self._cgroup, detail=self._detail)
 
 
 def branch_of(cgroup: Cgroup | None) -> Branch | None:

@@ -9,9 +9,12 @@ from contextlib import suppress
 from typing import ClassVar
 
 from cgroupkit import files
-from cgroupkit.errors import CgroupKitError, FileError, file_error
+from cgroupkit.errors import FileError, file_error
 from cgroupkit.events.kinds import Event
 from cgroupkit.tree import Branch
+
+Look = Iterator[Event | None]
+"""What is found; None is where the look may be left, to be taken up later or never."""
 
 EXHAUSTED = (errno.EMFILE, errno.ENFILE)
 _PAGE = 1 << 12
@@ -24,33 +27,53 @@ class Source:
     """Whether to look on every wakeup: its descriptor may not say so twice."""
 
     def __init__(self) -> None:
+        self.told = False
+        """Whether the kernel tells all that there is: no need to look unasked."""
+        self.lingers = False
+        """Whether there may be more to tell although the cgroup is gone."""
         self.masks: dict[int, int] = {}
         """Descriptor -> what to poll it for."""
+        self.changed = True
+        """Whether what is to be polled has changed."""
         self.again: float | None = None
         """time.monotonic() of the next look, where one is due before the usual interval."""
-        self._owned: list[int] = []
+        self._owned: set[int] = set()
+        self._dropped: list[int] = []
 
     def own(self, fd: int, mask: int = 0) -> int:
         """Close *fd* with the source; poll it for *mask*."""
-        self._owned.append(fd)
+        self._owned.add(fd)
         if mask:
             self.masks[fd] = mask
+            self.changed = True
         return fd
 
-    def look(self, now: int) -> Iterable[Event]:
+    def drop(self, fd: int) -> None:
+        """Poll *fd* no more; :meth:`sweep` closes it."""
+        self._owned.discard(fd)
+        self._dropped.append(fd)
+        self.masks.pop(fd, None)
+        self.changed = True
+
+    def look(self) -> Look:
         """What has happened since the last look; :class:`NotFoundError` when there is no more."""
         raise NotImplementedError
 
-    def last(self, now: int) -> Iterable[Event]:
+    def last(self) -> Iterable[Event]:
         """What is to be said about a cgroup that is gone."""
         return ()
 
-    def close(self) -> None:
-        owned, self._owned = self._owned, []
-        self.masks.clear()
-        for fd in owned:
+    def sweep(self) -> None:
+        dropped, self._dropped = self._dropped, []
+        for fd in dropped:
             with suppress(OSError):
                 os.close(fd)
+
+    def close(self) -> None:
+        self._dropped += self._owned
+        self._owned = set()
+        self.masks.clear()
+        self.sweep()
 
 
 def open_file(path: str, flags: int = os.O_RDONLY) -> int:
@@ -102,22 +125,3 @@ def _identity(path: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
-
-
-def below(directory: str) -> Iterator[str]:
-    """The directories below; those that vanish meanwhile are left out."""
-    try:
-        with os.scandir(directory) as entries:
-            inner = [e.path for e in entries if e.is_dir(follow_symlinks=False)]
-    except OSError:
-        return
-    for path in inner:
-        yield path
-        yield from below(path)
-
-
-def text_or_none(path: str) -> str | None:
-    try:
-        return files.read(path)
-    except CgroupKitError:
-        return None

@@ -9,7 +9,7 @@ from cgroupkit import files, members
 from cgroupkit.cgroup import Cgroup
 from cgroupkit.errors import UnsupportedError
 from cgroupkit.events.kinds import Event, EventKind
-from cgroupkit.events.sources import Source, open_file, read_again
+from cgroupkit.events.sources import Look, Source, open_file, read_again
 
 _KEYS = {EventKind.POPULATED: "populated", EventKind.FROZEN: "frozen"}
 _OPPOSITES = {EventKind.POPULATED: EventKind.EMPTY, EventKind.FROZEN: EventKind.THAWED}
@@ -29,10 +29,16 @@ class State(Source):
             raise UnsupportedError(
                 f"the root cgroup is always populated and never frozen: there is no {on} to wait for"
             )
+        if on is EventKind.FROZEN:
+            self._untold: members.Branches = (members.freezer_of(self._branches),)
+        else:
+            self._untold = self._branches
         self._fd = -1
         self._path = f"{first.directory}/cgroup.events"
         if first.version == 2:
+            self._untold = tuple(branch for branch in self._untold if branch != first)
             self._fd = self.own(open_file(self._path), select.EPOLLPRI | select.EPOLLERR)
+        self.told = not self._untold
         try:
             self._now = self._read()
         except BaseException:
@@ -40,28 +46,43 @@ class State(Source):
             raise
 
     def _read(self) -> bool:
+        *_, now = self._reading()
+        return bool(now)
+
+    def _reading(self) -> Iterator[bool | None]:
+        """The state, after as many Nones as there are places to stop."""
         told = dict(files.flat_keyed(read_again(self._fd, self._path))) if self._fd >= 0 else {}
-        here = told.get(_KEYS[self._on])
-        if self._on is EventKind.FROZEN:
-            if here is not None and len(self._branches) == 1:
-                return here == "1"
-            return members.frozen(self._branches)
-        if len(self._branches) == 1 and here is not None:
-            return here == "1"
-        same = len({branch.path for branch in self._branches}) == 1
-        return (same and here == "1") or members.populated(self._branches)
+        here = told.get(_KEYS[self._on]) == "1"
+        if self.told:
+            yield here
+        elif self._on is EventKind.FROZEN:
+            yield here or members.frozen(self._untold)
+        elif not members.same_path(self._branches):
+            yield members.populated(self._branches)
+        elif here:
+            yield True
+        else:
+            for inside in members.inhabited(self._untold):
+                yield None
+                if inside:
+                    yield True
+                    return
+            yield False
 
-    def look(self, now: int) -> Iterator[Event]:
-        before, self._now = self._now, self._read()
-        if self._now != before:
-            yield from self._events(now)
+    def look(self) -> Look:
+        for now in self._reading():
+            if now is None:
+                yield None
+            elif now != self._now:
+                self._now = now
+                yield from self._events()
 
-    def last(self, now: int) -> Iterator[Event]:
+    def last(self) -> Iterator[Event]:
         if self._on is EventKind.POPULATED and self._now:
             self._now = False
-            yield from self._events(now)
+            yield from self._events()
 
-    def _events(self, now: int) -> Iterator[Event]:
+    def _events(self) -> Iterator[Event]:
         kind = self._on if self._now else _OPPOSITES[self._on]
         if kind in self._kinds:
-            yield Event(kind=kind, cgroup=self._cgroup, time=now)
+            yield Event(kind=kind, cgroup=self._cgroup)

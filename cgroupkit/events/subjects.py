@@ -9,14 +9,18 @@ from functools import partial
 
 from cgroupkit import members
 from cgroupkit.cgroup import Cgroup
-from cgroupkit.errors import NotFoundError, UnsupportedError, file_error
+from cgroupkit.errors import FileError, NotFoundError, UnsupportedError, file_error
 from cgroupkit.events import counts, psi
 from cgroupkit.events.eventfd import Signal
 from cgroupkit.events.kinds import WATCHABLE, Event, EventKind, parse_kinds
-from cgroupkit.events.sources import EXHAUSTED, Presence, Source, explained
+from cgroupkit.events.oom import OomV1
+from cgroupkit.events.sources import EXHAUSTED, Look, Presence, Source, explained
 from cgroupkit.events.states import State
+from cgroupkit.units import invalid
 
 Kinds = frozenset[EventKind]
+_STARVED = 0.5
+"""Seconds until a source is asked again that lacked a descriptor."""
 
 
 class Subject:
@@ -37,6 +41,8 @@ class Subject:
         self._kinds = kinds
         self.fds: set[int] = set()
         """The descriptors that the watch polls."""
+        self.changed = True
+        """Whether another source has fallen silent."""
         self.done = False
         """Whether the cgroup is gone."""
 
@@ -49,20 +55,44 @@ class Subject:
     def always(self) -> bool:
         return any(source.always for source in self.sources)
 
-    def look(self) -> Iterator[Event]:
-        now = time.monotonic_ns()
+    def look(self, *, unasked: bool = False) -> Look:
+        """What has happened; if *unasked*, only by what the kernel does not tell."""
         for source in list(self.sources):
+            if unasked and source.told:
+                continue
+            source.again = None
             try:
-                yield from list(source.look(now))
+                yield from source.look()
             except NotFoundError:  # removed, or its controller was disabled
                 self.sources.remove(source)
                 self._silent.append(source)
-        if self._presence.gone and not self.done:
-            self.done = True
-            for source in (*self._silent, *self.sources):
-                yield from source.last(now)
-            if EventKind.REMOVED in self._kinds and self._cgroup is not None:
-                yield Event(kind=EventKind.REMOVED, cgroup=self._cgroup, time=now)
+                self.changed = True
+            except FileError as error:
+                if error.errno not in EXHAUSTED:
+                    raise
+                source.again = time.monotonic() + _STARVED
+            yield None
+        if self.done or not self._presence.gone or any(source.lingers for source in self.sources):
+            return
+        for source in (*self._silent, *self.sources):
+            yield from source.last()
+        if EventKind.REMOVED in self._kinds and self._cgroup is not None:
+            yield Event(kind=EventKind.REMOVED, cgroup=self._cgroup)
+        self.done = True
+
+    def masks(self) -> dict[int, int] | None:
+        """Descriptor -> what to poll it for; None if it is as it was when last asked."""
+        if not self.changed and not any(source.changed for source in self.sources):
+            return None
+        self.changed = False
+        for source in self.sources:
+            source.changed = False
+        return {fd: mask for source in self.sources for fd, mask in source.masks.items()}
+
+    def sweep(self) -> None:
+        """Close what is polled no more."""
+        for source in self.sources:
+            source.sweep()
 
     def close(self) -> None:
         for source in (*self.sources, *self._silent):
@@ -72,6 +102,7 @@ class Subject:
 
 def of_cgroup(cgroup: Cgroup, words: tuple[EventKind | str, ...], recursive: bool) -> Subject:
     """*words* or, if there are none, all that can be known of *cgroup* here."""
+    _check(cgroup)
     kinds = parse_kinds(words) or WATCHABLE
     presence = Presence(members.effective(cgroup.branches))
     if presence.gone:
@@ -94,6 +125,11 @@ def of_cgroup(cgroup: Cgroup, words: tuple[EventKind | str, ...], recursive: boo
             raise explained(error, cgroup.branches[0].directory, "watch") from None
         raise
     return Subject(cgroup, presence, sources, kinds)
+
+
+def _check(cgroup: object) -> None:
+    if not isinstance(cgroup, Cgroup):
+        raise invalid("cgroup", cgroup, "give a Cgroup, such as Cgroup(path)")
 
 
 def _makers(
@@ -120,11 +156,15 @@ def _makers(
         if EventKind.MEMORY_MAX in kinds:
             yield partial(counts.failures, cgroup, recursive)
         of_memory -= {EventKind.MEMORY_HIGH, EventKind.MEMORY_MAX}
-    if of_memory:
+        if of_memory:
+            yield partial(OomV1, cgroup, of_memory, recursive)
+    elif of_memory:
         yield partial(counts.memory, cgroup, of_memory, recursive)
 
 
 def of_trigger(cgroup: Cgroup | None, resource: str, wanted: dict[str, str | None]) -> Subject:
+    if cgroup is not None:
+        _check(cgroup)
     branch = psi.branch_of(cgroup)
     presence = Presence((branch,) if branch else ())
     sources: list[Source] = []
@@ -139,5 +179,6 @@ def of_trigger(cgroup: Cgroup | None, resource: str, wanted: dict[str, str | Non
     return Subject(cgroup, presence, sources)
 
 
-def of_signal(cgroup: Cgroup, signal: Signal) -> Subject:
-    return Subject(cgroup, Presence((cgroup.branch("memory"),)), [signal])
+def of_signal(cgroup: Cgroup, make: Callable[[], Signal]) -> Subject:
+    _check(cgroup)
+    return Subject(cgroup, Presence((cgroup.branch("memory"),)), [make()])

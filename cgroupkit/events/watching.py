@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import os
-import select
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 
 from cgroupkit.cgroup import Cgroup
 from cgroupkit.closing import Closing
 from cgroupkit.errors import InvalidValueError
 from cgroupkit.events import eventfd, subjects
 from cgroupkit.events.kinds import Event, EventKind
+from cgroupkit.events.polling import Polling
 from cgroupkit.events.psi import Resource
-from cgroupkit.events.sources import explained
 from cgroupkit.events.subjects import Subject
+from cgroupkit.events.turns import Turns
 from cgroupkit.units import Size, invalid
+
+_LONGEST = 3600.0
+"""Seconds to sleep at most: poll(2) knows no infinity."""
 
 
 class Watch(Closing):
@@ -32,37 +36,28 @@ class Watch(Closing):
             watch.add_pressure(None, "memory", some="150ms/2s")
             for event in watch: ...
 
-    What happens from the moment that ``add`` returns is not lost, however late it is asked for; it
-    is counted together. An event goes to one reader. Iteration ends when :meth:`close` was called,
-    or nothing that is watched exists any more.
+    What the kernel counts from the moment that ``add`` returns is told however late it is asked for,
+    as long as the cgroup exists; it is counted together. An event goes to one reader. Iteration ends
+    when :meth:`close` was called, or nothing that is watched exists any more.
 
     *interval*: seconds after which everything is looked at unasked, because the kernel does not tell
-    all: removal never, on v1 hardly anything. Threads may share one watch.
+    all: removal never, on v1 hardly anything. It becomes longer where that would take a tenth of a
+    CPU: from some hundred cgroups on. Threads may share one watch, and signal handlers close it;
+    after a fork, the child has to make its own.
     """
 
     def __init__(self, *, interval: float = 0.5) -> None:
         self._released = True
         if isinstance(interval, bool) or not isinstance(interval, (int, float)) or not interval > 0:
             raise invalid("interval", interval, "give seconds, above 0")
-        self._interval = interval
-        self._lock = threading.Lock()
+        # A signal handler may close it while this very thread is at work.
+        self._lock = threading.RLock()
         self._pid = os.getpid()
         self._closed = False
         self._waiters = 0
-        self._subjects: set[Subject] = set()
-        self._by_fd: dict[int, Subject] = {}
         self._events: deque[Event] = deque()
-        self._tick = time.monotonic() + interval
-        try:
-            self._epoll = select.epoll()
-        except OSError as error:
-            raise explained(error, "epoll", "open") from None
-        try:
-            self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        except OSError as error:
-            self._epoll.close()
-            raise explained(error, "eventfd", "open") from None
-        self._epoll.register(self._bell, select.EPOLLIN)
+        self._turns = Turns(min(interval, _LONGEST), self._events.append, self._settle)
+        self._polling = Polling()
         self._released = False
 
     # What is watched
@@ -74,7 +69,7 @@ class Watch(Closing):
         cgroup. Raises :class:`UnsupportedError` for a kind that this cgroup cannot tell, and
         :class:`NotFoundError` where it does not exist.
         """
-        self._admit(subjects.of_cgroup(cgroup, kinds, recursive))
+        self._admit(partial(subjects.of_cgroup, cgroup, kinds, recursive))
 
     def add_pressure(
         self,
@@ -94,11 +89,13 @@ class Watch(Closing):
         """
         if some is None and full is None:
             raise InvalidValueError('give some="150ms/2s", full="50ms/2s", or both')
-        self._admit(subjects.of_trigger(cgroup, resource, {"some": some, "full": full}))
+        wanted = {"some": some, "full": full}
+        self._admit(partial(subjects.of_trigger, cgroup, resource, wanted))
 
     def add_memory_usage(self, cgroup: Cgroup, threshold: Size) -> None:
         """v1: tell when memory in use crosses *threshold* bytes, up or down."""
-        self._admit(subjects.of_signal(cgroup, eventfd.usage(cgroup, threshold)))
+        make = partial(eventfd.usage, cgroup, threshold)
+        self._admit(partial(subjects.of_signal, cgroup, make))
 
     def add_memory_level(self, cgroup: Cgroup, level: str, *, scope: str = "") -> None:
         """v1: tell when reclaim becomes as hard as *level*: ``low``, ``medium`` or ``critical``.
@@ -106,36 +103,31 @@ class Watch(Closing):
         *scope*: ``local`` leaves out what happens below; ``hierarchy`` has it even if somebody there
         listens; by default only if nobody does (cgroup-v1/memory.rst, 11).
         """
-        self._admit(subjects.of_signal(cgroup, eventfd.level(cgroup, level, scope)))
+        make = partial(eventfd.level, cgroup, level, scope)
+        self._admit(partial(subjects.of_signal, cgroup, make))
 
-    def _admit(self, subject: Subject) -> None:
-        try:
+    def _admit(self, make: Callable[[], Subject]) -> None:
+        with self._waiting():
+            subject = make()
             with self._lock:
-                if self._released or self._closed:
-                    raise InvalidValueError("the watch is closed; make a new one")
-                self._subjects.add(subject)
-                for source in subject.sources:
-                    for fd, mask in source.masks.items():
-                        self._epoll.register(fd, mask)
-                        self._by_fd[fd] = subject
-                        subject.fds.add(fd)
-        except BaseException:
-            with self._lock:
-                self._dismiss(subject)
-            raise
+                try:
+                    if self._closed:
+                        raise InvalidValueError("the watch is closed; make a new one")
+                    self._turns.add(subject)
+                    self._polling.settle(subject)
+                except BaseException:
+                    self._dismiss(subject)
+                    raise
+
+    def _settle(self, subject: Subject) -> None:
+        if subject.done:
+            self._dismiss(subject)
+        else:
+            self._polling.settle(subject)
 
     def _dismiss(self, subject: Subject) -> None:
-        self._subjects.discard(subject)
-        self._forget(subject, set(subject.fds))
-        subject.close()
-
-    def _forget(self, subject: Subject, fds: set[int]) -> None:
-        """Unregistered before it is closed: a fork of ours may hold it, and epoll would go on."""
-        subject.fds -= fds
-        for fd in fds:
-            del self._by_fd[fd]
-            if self._is_ours:
-                self._epoll.unregister(fd)
+        self._turns.discard(subject)
+        self._polling.dismiss(subject)
 
     @property
     def _is_ours(self) -> bool:
@@ -147,7 +139,7 @@ class Watch(Closing):
     @property
     def active(self) -> bool:
         """Whether there can be more events: it is not closed, and something watched still exists."""
-        return bool(self._events) or bool(self._subjects and not self._closed)
+        return bool(self._events) or bool(self._turns.subjects and not self._closed)
 
     def wait(self, timeout: float | None = None) -> list[Event]:
         """The events since the last call; waits up to *timeout* seconds for the first.
@@ -157,14 +149,8 @@ class Watch(Closing):
         """
         deadline = _deadline(timeout)
         with self._waiting() as alive:
-            self._collect(everything=timeout == 0)
-            while alive and not self._events and self.active:
-                pause = self._pause(deadline)
-                if pause is None:
-                    break
-                with suppress(InterruptedError):
-                    self._epoll.poll(pause)
-                self._collect()
+            for pause in self._pauses(deadline) if alive else ():
+                self._polling.wait(pause)
             return self._take()
 
     async def wait_async(self, timeout: float | None = None) -> list[Event]:
@@ -175,20 +161,18 @@ class Watch(Closing):
                 return self._take()
             loop = asyncio.get_running_loop()
             # A descriptor of its own, as the loop knows only one reader for each.
-            fd = os.dup(self._epoll.fileno())
+            fd = self._polling.duplicate()
             woken = asyncio.Event()
             try:
                 loop.add_reader(fd, woken.set)
-                self._collect(everything=timeout == 0)
-                while not self._events and self.active:
-                    pause = self._pause(deadline)
-                    if pause is None:
-                        break
+                for pause in self._pauses(deadline):
+                    if not pause:
+                        await asyncio.sleep(0)
+                        continue
                     with suppress(TimeoutError):
                         async with asyncio.timeout(pause):
                             await woken.wait()
                     woken.clear()
-                    self._collect()
             finally:
                 loop.remove_reader(fd)
                 os.close(fd)
@@ -209,7 +193,7 @@ class Watch(Closing):
                 self._put_back(await self.wait_async())
 
     def _next(self) -> Event | None:
-        with self._lock:
+        with self._waiting(), self._lock:
             return self._events.popleft() if self._events else None
 
     def _put_back(self, events: list[Event]) -> None:
@@ -223,46 +207,39 @@ class Watch(Closing):
             self._events.clear()
         return events
 
-    def _pause(self, deadline: float | None) -> float | None:
-        """Seconds to sleep; None when the time is up."""
-        now = time.monotonic()
-        if deadline is not None and now >= deadline:
-            return None
+    def _pauses(self, deadline: float | None) -> Iterator[float]:
+        """Take turns until there are events or the time is up, with the seconds to wait before each."""
+        everything = deadline == 0
         with self._lock:
-            due = [self._tick, *(s.again for s in self._subjects if s.again is not None)]
-        if deadline is not None:
-            due.append(deadline)
-        return max(min(due) - now, 0)
-
-    def _collect(self, *, everything: bool = False) -> None:
-        """Look at what may have changed."""
-        with self._lock:
-            if self._closed:
-                return
+            if everything:
+                self._turns.hurry(self._turns.subjects)
+        while True:
+            with self._lock:
+                if self._closed:
+                    return
+                if not everything:
+                    self._turns.hurry(self._polling.ready())
+                self._turns.take()
+                pressing, due = self._turns.pressing, self._turns.due
+            if everything and pressing:
+                yield 0
+                continue
             now = time.monotonic()
-            if everything or now >= self._tick:
-                chosen = list(self._subjects)
-                self._tick = now + self._interval
-            else:
-                ready = {self._by_fd[fd] for fd, _ in self._epoll.poll(0) if fd in self._by_fd}
-                due = (s for s in self._subjects if s.always or (s.again or now + 1) <= now)
-                chosen = list(ready.union(due))
-            for subject in chosen:
-                self._look(subject)
-
-    def _look(self, subject: Subject) -> None:
-        for event in subject.look():
-            self._events.append(event)
-        if subject.done:
-            self._dismiss(subject)
-            return
-        self._forget(subject, subject.fds - {fd for s in subject.sources for fd in s.masks})
+            if self._events or not self.active or (deadline is not None and now >= deadline):
+                return
+            due = due if deadline is None else min(due, deadline)
+            yield min(max(due - now, 0), _LONGEST)
 
     # The end
 
     @contextmanager
     def _waiting(self) -> Iterator[bool]:
         """Whoever waits keeps the descriptors open: closed, their numbers would be used again."""
+        if not self._is_ours:
+            raise InvalidValueError(
+                f"this watch is another process's ({self._pid}) and was inherited by a fork: make one "
+                "of your own"
+            )
         with self._lock:
             alive = not self._closed
             self._waiters += 1
@@ -274,32 +251,41 @@ class Watch(Closing):
                 self._release()
 
     def close(self) -> None:
-        """Stop watching and close all descriptors; whoever waits returns at once."""
+        """Stop watching and close all descriptors; whoever waits returns at once.
+
+        A signal handler may call it, too, and a child after a fork, which closes its own copies.
+        """
         if self._released:
+            return
+        if not self._is_ours:
+            self._closed = self._released = True  # the lock may be held by a thread that is not here
+            for subject in self._turns.subjects:
+                subject.close()
+            self._polling.close()
             return
         with self._lock:
             if not self._closed:
                 self._closed = True
-                if self._waiters and self._is_ours:
-                    os.eventfd_write(self._bell, 1)
+                if self._waiters:
+                    self._polling.ring()
             self._release()
 
     def _release(self) -> None:
         if not self._closed or self._waiters or self._released:
             return
         self._released = True
-        for subject in list(self._subjects):
+        for subject in list(self._turns.subjects):
             self._dismiss(subject)
-        self._epoll.close()
-        os.close(self._bell)
+        self._polling.close()
 
     def __del__(self) -> None:
         self.close()
 
 
 def _deadline(timeout: float | None) -> float | None:
+    """time.monotonic() at which the time is up; 0 for a timeout of 0."""
     if timeout is None:
         return None
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout >= 0:
         raise invalid("timeout", timeout, "give seconds, or None to wait without end")
-    return time.monotonic() + timeout
+    return time.monotonic() + min(timeout, 1e9) if timeout else 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import time
 from collections.abc import Callable
@@ -12,9 +11,7 @@ from cgroupkit import files
 from cgroupkit.cgroup import Cgroup
 from cgroupkit.errors import AccessError
 from cgroupkit.hierarchy import host
-from cgroupkit.tree import Branch
-
-_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
+from cgroupkit.tree import VANISHED, Branch
 
 
 def everywhere(cgroup: Cgroup) -> tuple[Branch, ...]:
@@ -161,6 +158,6 @@ def _children(directory: str) -> list[str]:
         with os.scandir(directory) as entries:
             return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
     except OSError as error:
-        if error.errno in _ABSENT:
+        if error.errno in VANISHED:
             return []
         raise files.refused(error, directory, "list") from None

@@ -13,9 +13,9 @@ from cgroupkit.cgroup import Cgroup
 from cgroupkit.errors import FileError
 from cgroupkit.sampling.plan import Layout, Plan
 from cgroupkit.stats import HostCpu, Stats
+from cgroupkit.tree import VANISHED
 
 EXHAUSTED = (errno.EMFILE, errno.ENFILE)
-_GONE = (errno.ENOENT, errno.ENODEV, errno.ENAMETOOLONG)
 
 
 class Watch:
@@ -68,7 +68,7 @@ class Watch:
             try:
                 fds.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
             except OSError as error:
-                if error.errno in _GONE:
+                if error.errno in VANISHED:
                     absent.add(place.branch)
                     continue
                 if error.errno in EXHAUSTED:
@@ -118,7 +118,7 @@ class Watch:
             try:
                 texts.append(self._read_one(fd, index))
             except OSError as error:
-                if error.errno in _GONE:
+                if error.errno in VANISHED:
                     return None
                 if error.errno != errno.EOPNOTSUPP:  # pressure is not accounted for, say
                     raise files.refused(error, place.path(self.cgroup), "read") from None
