@@ -249,7 +249,7 @@ def test_the_values_are_those_of_stats(
 
         assert value("container_spec_memory_limit_bytes") == 64 << 20
         assert value("container_spec_memory_reservation_limit_bytes") == 32 << 20
-        assert value("container_spec_cpu_shares") in (2048, 2056)
+        assert value("container_spec_cpu_shares") in (2048, 2059)
         assert value("container_spec_cpu_quota") == 150_000
         assert value("container_threads") == value("container_processes") == 1
         assert value("container_threads_max") == 50
