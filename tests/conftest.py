@@ -33,8 +33,9 @@ hypothesis.settings.register_profile(
     "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("patient")
-# Under nohup it would be ignored by everything that the tests start, too.
+# Under nohup and in the background these would be ignored by everything that the tests start, too.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 PATIENCE = 120
 """Seconds; some of the machines that this runs on are emulated."""
