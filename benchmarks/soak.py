@@ -74,13 +74,16 @@ def main() -> int:
 def soak(top: Cgroup, minutes: int) -> list[tuple[float, int]]:
     process, seen, held = psutil.Process(), Seen(), []
     with Sampler.tree(top, fields=FIELDS, share=0.8) as sampler, Watch() as watch:
-        watched: list[Cgroup] = []
+        watched: set[Cgroup] = set()
         for minute in range(minutes):
             end = time.monotonic() + 60
             while time.monotonic() < end:
                 sample = sweep(sampler, seen)
-                watched = watch_some(watch, watched, list(sample))
-                seen.events += len(watch.wait(1))
+                watch_some(watch, watched, list(sample))
+                for event in watch.wait(1):
+                    seen.events += event.count
+                    if event.kind == "removed" and event.cgroup:
+                        watched.discard(event.cgroup)
             gc.collect()
             held.append((process.memory_info().rss / 2**20, process.num_fds()))
             print(
@@ -105,14 +108,13 @@ def sweep(sampler: Sampler, seen: Seen) -> dict[Cgroup, Stats]:
     return sample
 
 
-def watch_some(watch: Watch, watched: list[Cgroup], all_of_them: list[Cgroup]) -> list[Cgroup]:
+def watch_some(watch: Watch, watched: set[Cgroup], all_of_them: list[Cgroup]) -> None:
     """Watch always about as many: those that were removed have told so, and left."""
-    alive = [cgroup for cgroup in watched if cgroup.exists()]
-    for cgroup in random.sample(all_of_them, min(WATCHED - len(alive), len(all_of_them))):
+    free = [cgroup for cgroup in all_of_them if cgroup not in watched]
+    for cgroup in random.sample(free, min(WATCHED - len(watched), len(free))):
         with suppress(CgroupKitError):  # it went meanwhile
             watch.add(cgroup)
-            alive.append(cgroup)
-    return alive
+            watched.add(cgroup)
 
 
 def churn(top: str, count: int) -> None:

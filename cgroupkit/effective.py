@@ -27,6 +27,8 @@ class Effective(Generic[T]):
     """The interface file, or ``machine`` or ``affinity``."""
     cgroup: Cgroup | None = None
     """The cgroup that decides; None where it is not a cgroup."""
+    visible: bool = True
+    """Whether the process's own cgroup could be looked at; if not, there may be a tighter limit."""
 
 
 def effective_memory_limit(pid: int | None = None) -> Effective[int]:
@@ -36,11 +38,13 @@ def effective_memory_limit(pid: int | None = None) -> Effective[int]:
     mount, or above the top of a cgroup namespace, v1 still counts the limit (memory.stat,
     hierarchical_memory_limit), and v2 says nothing. Where the process's own cgroup cannot be seen
     (no cgroup file system in a chroot or box; the host's mounts in a cgroup namespace of its own),
-    it is the machine.
+    it is the machine, and ``visible`` is False.
     """
-    best = Effective(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), "machine")
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    cgroups = list(_upwards(pid, Memory))
+    best = Effective(machine, "machine", visible=bool(cgroups))
     least: Effective[int] | None = None
-    for cgroup, memory in _upwards(pid, Memory):
+    for cgroup, memory in cgroups:
         limit = peek(memory, Memory.max)
         if limit is not None and limit < best.value:
             best = Effective(limit, memory.path(Memory.max.source(memory).files[0]), cgroup)
@@ -72,9 +76,9 @@ def effective_cpu_count(pid: int | None = None) -> Effective[float]:
     A number of workers from it is ``max(1, math.ceil(value))``. Quotas of cgroups that cannot be seen
     from here are not known: see :func:`effective_memory_limit`.
     """
-    cpus = effective_cpus(pid)
-    best: Effective[float] = Effective(float(len(cpus.value)), cpus.by, cpus.cgroup)
-    for cgroup, cpu in _upwards(pid, Cpu):
+    cpus, cgroups = effective_cpus(pid), list(_upwards(pid, Cpu))
+    best: Effective[float] = Effective(float(len(cpus.value)), cpus.by, cpus.cgroup, bool(cgroups))
+    for cgroup, cpu in cgroups:
         limit = peek(cpu, Cpu.max)
         if limit is not None and limit.cpus is not None and limit.cpus < best.value:
             best = Effective(limit.cpus, cpu.path(Cpu.max.source(cpu).files[0]), cgroup)

@@ -46,10 +46,10 @@ def test_where_no_cgroup_can_be_seen(in_child: Any, unshare: Any) -> None:
             subprocess.run(["umount", "--lazy", mount], check=True)
         host(refresh=True)
         found = (effective_memory_limit(), effective_cpus(), effective_cpu_count())
-        return [(one.value, one.cgroup) for one in found]
+        return [(one.value, one.cgroup, one.visible) for one in found]
 
     cpus = os.sched_getaffinity(0)
-    assert in_child(work) == [(MEMORY, None), (cpus, None), (len(cpus), None)]
+    assert in_child(work) == [(MEMORY, None, False), (cpus, None, True), (len(cpus), None, False)]
 
 
 @pytest.mark.kernel

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -1147,3 +1148,11 @@ def test_the_command_refuses_a_kind(cgroup: Cgroup, capsys: pytest.CaptureFixtur
     error = capsys.readouterr().err
     assert "--event='oomkill' is not valid" in error
     assert "oom_kill" in error
+
+
+def test_a_watch_that_is_not_made_leaves_nothing_to_complain_of() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(TypeError):
+            Watch("oom_kill")  # type: ignore[misc]
+        gc.collect()

@@ -106,7 +106,7 @@ def test_a_run_from_before_it_to_after_it(box: Any, file: Path, needs: Any) -> N
         assert max(filter(None, tasks)) >= 1
     assert rising(recording["cpu.usage_usec"])
     assert set(recording["memory.max"]) == {64 * MIB}
-    assert recording["memory.max.nonsense"] == [None] * recorder.samples
+    assert recording["memory.high"] == [None] * recorder.samples
     end = recording.end
     assert end is not None
     assert (end.verdict, end.returncode, end.reason) == ("exit", 3, "exit status 3")
@@ -293,7 +293,9 @@ def test_the_values_over_time(file: Path) -> None:
     assert recording["memory.current"] == [5, 5, 7, 7]
     assert recording["memory.max"] == [100, 100, None, None]
     assert recording["io.8:0.rbytes"] == [None, None, 4096, 4096]
-    assert recording["absent"] == [None] * 4
+    assert recording["memory.high"] == [None] * 4
+    with pytest.raises(KeyError, match=r"did you mean 'memory\.current'"):
+        recording["memory.curent"]
     assert recording.last("memory.max") is None
     assert recording.oom_kills() == [(0.3, 3)]
     assert recording.end is not None

@@ -685,3 +685,14 @@ def test_no_descriptor_is_left(box: Sandbox) -> None:
 def test_options_are_those_of_resources() -> None:
     with Sandbox(**{"pids_limit": 10}) as box:
         assert box.cgroup.pids.max == Resources(pids_limit=10).pids_limit == 10
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("timeout", [0, 0.0001, 0.0005, 0.001, 0.002, 0.005])
+def test_a_time_that_is_up_before_the_command_is_inside(timeout: float) -> None:
+    """What comes into the box after it was killed is killed, too."""
+    for _ in range(5):
+        with Sandbox() as box:
+            done = box.run(["sleep", "1000"], timeout=timeout)
+        assert done.verdict is Verdict.TIMEOUT
+        assert done.returncode != 0

@@ -440,6 +440,19 @@ def test_an_error_leaves_the_terminal_as_before(top: Any, cgroup: Cgroup) -> Non
     assert "Traceback" not in session.output
 
 
+def test_many_descriptors(top: Any, cgroup: Cgroup) -> None:
+    """select(2) would not take those above 1023."""
+    for number in range(120):
+        Cgroup.create(f"{cgroup.name}/z{number}")
+    session = top("--interval", "0.2")
+    session.until(lambda text: re.search("12[0-9] cgroups", text))
+    session.send("n")
+    session.until(lambda text: "by name" in text)
+    assert len(os.listdir(f"/proc/{session.process.pid}/fd")) > 1023
+    session.send("q")
+    assert session.end() == 0
+
+
 def test_it_ends_with_its_terminal(top: Any) -> None:
     session = top()
     os.close(session.slave)

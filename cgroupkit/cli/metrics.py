@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import signal
 import socket
 import threading
@@ -12,6 +13,7 @@ from typing import Any
 from cgroupkit.cli import target
 from cgroupkit.cli.messages import UsageError, put, say
 from cgroupkit.cli.parsing import Parser, names, seconds
+from cgroupkit.containers import containers
 from cgroupkit.errors import errno_name
 
 DEFAULT = "127.0.0.1:9753"
@@ -47,6 +49,8 @@ def main(args: argparse.Namespace) -> int:
     registry = CollectorRegistry()
     named = [target.find(name) for name in args.names]
     tree = target.find(args.tree) if args.tree else None
+    if not named and not tree and not containers():
+        say("no container is running now; name cgroups, or give --tree / for all of them")
     collector = CgroupCollector(named or None, tree=tree, registry=registry, timeout=timeout)
     with collector, warnings.catch_warnings():
         warnings.showwarning = _said
@@ -67,7 +71,9 @@ def _serve(listen: str, host: str, port: int, app: Any) -> int:
     except OSError as error:
         known = error.errno and not isinstance(error, socket.gaierror)
         why = errno_name(error.errno or 0) if known else error.strerror
-        say(f"cannot listen on {listen}: {why}: give a free port above 1023 of this machine")
+        port_is_wrong = known and error.errno in (errno.EADDRINUSE, errno.EACCES)
+        what = "a free port above 1023" if port_is_wrong else "an address of this machine"
+        say(f"cannot listen on {listen}: {why}: give {what}")
         return 1
     say(f"serving http://{listen.rpartition(':')[0] or '*'}:{server.server_port}/metrics")
     ended.wait()

@@ -116,6 +116,8 @@ def _below(
 def _inside(path: str, directory: str, name: str) -> list[tuple[str, str, str, str]]:
     """Parent, name, path and directory of each cgroup in one, the last one first."""
     try:
+        if os.stat(directory).st_nlink == 2:  # that many links has one without directories inside
+            return []
         with os.scandir(directory) as entries:
             inner = sorted((e.name for e in entries if e.is_dir(follow_symlinks=False)), reverse=True)
     except OSError:

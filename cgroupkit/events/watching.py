@@ -46,8 +46,9 @@ class Watch(Closing):
     after a fork, the child has to make its own.
     """
 
+    _released = True  # until it is made
+
     def __init__(self, *, interval: float = 0.5) -> None:
-        self._released = True
         if isinstance(interval, bool) or not isinstance(interval, (int, float)) or not interval > 0:
             raise invalid("interval", interval, "give seconds, above 0")
         # A signal handler may close it while this very thread is at work.

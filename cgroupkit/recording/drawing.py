@@ -28,6 +28,8 @@ def draw(
     for these, if there are fewer than two samples, and if *path* cannot be written; ImportError
     without matplotlib.
     """
+    if not isinstance(recording, Recording):
+        raise invalid("recording", recording, "give a Recording, as load(path) gives it")
     kind = check_path(path)
     if size is not None:
         check_size(size)

@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 
 from cgroupkit.errors import InvalidValueError
+from cgroupkit.recording import values
 from cgroupkit.recording.lines import FORMAT, VERSION, Path
 
 LONGEST = 1 << 24
@@ -90,7 +91,12 @@ class Recording:
         return tuple(self._changes)
 
     def __getitem__(self, name: str) -> list[int | None]:
-        """One value a sample; None where there is no limit, or it is not known (yet)."""
+        """One value a sample; None where there is no limit, or it is not known (yet).
+
+        Raises KeyError for a name that no recording has, with the nearest right one.
+        """
+        if name not in self._changes:
+            values.check(name)
         changes = self.changes(name)
         series: list[int | None] = [None] * (changes.numbers[0] if changes.numbers else len(self.times))
         for value, count in zip(changes.values, changes.lengths(len(self.times)), strict=True):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from difflib import get_close_matches
 from operator import attrgetter
 
 import attrs
@@ -86,3 +88,18 @@ PACES = (
         _set,
     ),
 )  # fmt: skip
+
+_NAMES = {
+    "cpu_max.quota", "cpu_max.period", "io.disks",
+    *(name for pace in PACES for name in pace.values(Stats(time_ns=0))),
+    *(name for pair in _STALLS for name in pair),
+}  # fmt: skip
+_OF_DISK = re.compile(rf"io\..+\.({'|'.join(DISK)})")
+
+
+def check(name: str) -> None:
+    """Raise KeyError if no recording has such a value, with the nearest right name."""
+    if name not in _NAMES and not _OF_DISK.fullmatch(name):
+        near = get_close_matches(name, _NAMES, 1)
+        hint = f"; did you mean {near[0]!r}" if near else ""
+        raise KeyError(f"{name!r} is not recorded{hint}; recording.names has all that is known here")

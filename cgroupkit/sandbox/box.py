@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self, Unpack
@@ -27,6 +28,8 @@ from cgroupkit.stats import Stats
 
 Argv = Sequence[str | bytes | os.PathLike[str]]
 
+_PAUSE = 0.1
+"""Seconds after which a box that was killed is killed again: somebody may have come in since."""
 _PATIENCE = 5.0
 """Seconds that the supervisor may take to end when all inside are dead."""
 
@@ -254,10 +257,36 @@ class Sandbox:
             return *process.communicate(data, timeout), False
         except subprocess.TimeoutExpired:
             self.kill()
-            return *_last_output(process), True
+            return *self._last_output(process), True
         except BaseException:
             self.kill()
             raise
+
+    def _last_output(self, process: subprocess.Popen[Any]) -> tuple[Any, Any]:
+        """What was written before the box was killed, and in any case an end.
+
+        The command may just have been on its way into the box. Without isolation a program may have
+        stopped the supervisor, which goes on then; a root program may have left its cgroups and hold
+        the pipes open, which are closed in the end.
+        """
+        process.send_signal(signal.SIGCONT)
+        end = time.monotonic() + _PATIENCE
+        while time.monotonic() < end:
+            try:
+                return process.communicate(timeout=_PAUSE)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        process.kill()
+        try:
+            return process.communicate(timeout=_PATIENCE)
+        except subprocess.TimeoutExpired as expired:
+            so_far = (expired.output, expired.stderr)
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream:
+                stream.close()
+        return _decoded(so_far[0], process.stdout), _decoded(so_far[1], process.stderr)
 
     # The box while it runs
 
@@ -302,26 +331,6 @@ def _end_as_one(cgroup: Cgroup) -> None:
     """v2: when the OOM killer comes it takes the whole box, so that the verdict is about all of it."""
     if "memory" in cgroup.branches[0].hierarchy.controllers and cgroup.memory.version == 2:
         cgroup.memory.oom_group = True
-
-
-def _last_output(process: subprocess.Popen[Any]) -> tuple[Any, Any]:
-    """What was written before the box was killed, and in any case an end.
-
-    Without isolation a program may have stopped the supervisor, which goes on then; a root
-    program may have left its cgroups and hold the pipes open, which are closed in the end.
-    """
-    process.send_signal(signal.SIGCONT)
-    for _ in range(2):
-        try:
-            return process.communicate(timeout=_PATIENCE)
-        except subprocess.TimeoutExpired as expired:
-            process.kill()
-            so_far = (expired.output, expired.stderr)
-    process.wait()
-    for stream in (process.stdin, process.stdout, process.stderr):
-        if stream:
-            stream.close()
-    return _decoded(so_far[0], process.stdout), _decoded(so_far[1], process.stderr)
 
 
 def _decoded(output: bytes | None, stream: Any) -> Any:

@@ -147,7 +147,10 @@ class Terminal:
         """
         if self._keys.waiting:
             timeout = _ESCAPE
-        ready, _, _ = select.select([self._fd, self._awake], [], [], timeout)
+        poll = select.poll()  # select(2) knows no descriptor above 1023, and samplers have many
+        for fd in (self._fd, self._awake):
+            poll.register(fd, select.POLLIN)
+        ready = [fd for fd, _ in poll.poll(None if timeout is None else timeout * 1000)]
         keys = self._signalled() if self._awake in ready else []
         if self._fd in ready:
             keys += self._keys.feed(self._read())
