@@ -65,9 +65,20 @@ def compare(
 
 
 def memory(names: Sequence[str]) -> None:
-    """What Python allocates for each cgroup and its place in the Sampler; then what a sample takes."""
-    with Sampler([Cgroup(names[0])], fields=FIELDS, share=SHARE) as first:
-        first.sample()
+    """What Python allocates: for a Sampler, for each cgroup and its place in it, and for its Stats."""
+    allocated(names[:1])  # whatever is made once and kept
+    one, one_sample = allocated(names[:1])
+    watched, sample = (
+        (many - few) / (len(names) - 1)
+        for many, few in zip(allocated(names), (one, one_sample), strict=True)
+    )
+    print(
+        f"memory: {one} bytes for a sampler, {watched:.0f} for each further cgroup, and {sample:.0f} "
+        "for its Stats while they are kept"
+    )
+
+
+def allocated(names: Sequence[str]) -> tuple[int, int]:
     gc.collect()
     tracemalloc.start()
     with Sampler(map(Cgroup, names), fields=FIELDS, share=SHARE) as sampler:
@@ -79,8 +90,7 @@ def memory(names: Sequence[str]) -> None:
         gc.collect()
         watched = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
-    each, stats = watched / len(names), (both - watched) / len(names)
-    print(f"memory: {each:.0f} bytes a watched cgroup; its Stats, while they are kept, {stats:.0f}")
+    return watched, both - watched
 
 
 def growth(cgroups: Sequence[Cgroup]) -> None:
