@@ -28,6 +28,9 @@ from cgroupkit.units import invalid
 
 Branches = tuple[Branch, ...]
 
+_AGAIN = 0.2
+"""Seconds after which who is left is killed once more."""
+
 
 def effective(branches: Branches) -> Branches:
     """Without the roots, where everybody is, unless it is the root that is meant."""
@@ -273,16 +276,19 @@ def kill(branches: Branches, timeout: float) -> None:
 def _kill_v2(branch: Branch, freezer: Branch | None, deadline: float) -> bool:
     """cgroup.kill takes the whole subtree at once, forks included; then wait for its last event.
 
-    False where the kernel does not have it (before 5.14) or the cgroup is threaded.
+    It is done again as long as there is somebody, who may have come in since. False where the kernel
+    does not have it (before 5.14) or the cgroup is threaded.
     """
-    try:
-        files.write(f"{branch.directory}/cgroup.kill", "1")
-    except FileError:
-        return False
-    if freezer:
-        _thaw_all(freezer)
-    _wait_empty(branch, deadline)
-    return True
+    while True:
+        try:
+            files.write(f"{branch.directory}/cgroup.kill", "1")
+        except FileError:
+            return False
+        if freezer:
+            _thaw_all(freezer)
+        now = time.monotonic()
+        if _wait_empty(branch, min(now + _AGAIN, deadline)) or now >= deadline:
+            return True
 
 
 def _wait_empty(branch: Branch, deadline: float) -> bool:
