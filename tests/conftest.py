@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import inspect
 import json
 import mmap
 import os
 import pickle
 import signal
 import subprocess
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -59,6 +61,15 @@ def wait_until(condition: Callable[[], object], why: str = "") -> None:
     while not condition():
         assert time.monotonic() < deadline, why or "waited in vain"
         time.sleep(0.01)
+
+
+@pytest.fixture
+def too_deep() -> Iterator[int]:
+    """A number of levels that Python's stack has no room for; a thousand are slow where emulated."""
+    usual = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack(0)) + 150)
+    yield 250
+    sys.setrecursionlimit(usual)
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import gc
 import os
 import secrets
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -220,7 +219,9 @@ def test_processes_are_counted(
 
 
 @kernel
-def test_a_tree_that_is_deeper_than_pythons_stack(cgroup: Cgroup, forked: Any, needs: Any) -> None:
+def test_a_tree_that_is_deeper_than_pythons_stack(
+    cgroup: Cgroup, forked: Any, needs: Any, too_deep: int
+) -> None:
     """Whoever may make cgroups may make such a one: it must not spoil the sweep of all."""
     needs("pids")
     directory = cgroup.path("pids")
@@ -228,7 +229,7 @@ def test_a_tree_that_is_deeper_than_pythons_stack(cgroup: Cgroup, forked: Any, n
     assert child.go()
     made: list[str] = []
     try:
-        for _ in range(sys.getrecursionlimit() + 50):
+        for _ in range(too_deep):
             directory += "/d"
             os.mkdir(directory)
             made.append(directory)
