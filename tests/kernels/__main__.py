@@ -12,7 +12,7 @@ from . import images, matrix, native, payload, qemu
 from .guests import GUESTS, Guest
 from .tools import SetupError, step
 
-TIME_LIMIT = 45 * 60
+TIME_LIMIT = 60 * 60
 
 
 def main() -> int:
