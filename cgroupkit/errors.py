@@ -6,6 +6,9 @@ import errno as _errno
 import os
 from typing import Any
 
+EXHAUSTED = (_errno.EMFILE, _errno.ENFILE)
+"""No descriptor is left: of this process, or of the machine."""
+
 
 class CgroupKitError(Exception):
     """The root of all errors that cgroupkit raises on purpose."""

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 
 from cgroupkit import files, tree
 from cgroupkit.cgroup import Cgroup
-from cgroupkit.errors import FileError
+from cgroupkit.errors import EXHAUSTED, FileError
 from cgroupkit.events.kinds import Event, EventKind
-from cgroupkit.events.sources import EXHAUSTED, Look, Source, open_file, read_again
+from cgroupkit.events.sources import Look, Source, open_file, read_again
 from cgroupkit.tree import Branch
 
 Tally = dict[EventKind, int]

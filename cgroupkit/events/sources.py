@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import ClassVar
 
 from cgroupkit import files
-from cgroupkit.errors import FileError, file_error
+from cgroupkit.errors import EXHAUSTED, FileError, file_error
 from cgroupkit.events.kinds import Event
 from cgroupkit.tree import Branch
 
 Look = Iterator[Event | None]
 """What is found; None is where the look may be left, to be taken up later or never."""
 
-EXHAUSTED = (errno.EMFILE, errno.ENFILE)
 _PAGE = 1 << 12
 
 

@@ -9,12 +9,12 @@ from functools import partial
 
 from cgroupkit import members
 from cgroupkit.cgroup import Cgroup
-from cgroupkit.errors import FileError, NotFoundError, UnsupportedError, file_error
+from cgroupkit.errors import EXHAUSTED, FileError, NotFoundError, UnsupportedError, file_error
 from cgroupkit.events import counts, psi
 from cgroupkit.events.eventfd import Signal
 from cgroupkit.events.kinds import WATCHABLE, Event, EventKind, parse_kinds
 from cgroupkit.events.oom import OomV1
-from cgroupkit.events.sources import EXHAUSTED, Look, Presence, Source, explained
+from cgroupkit.events.sources import Look, Presence, Source, explained
 from cgroupkit.events.states import State
 from cgroupkit.units import invalid
 

@@ -7,9 +7,9 @@ import resource
 import warnings
 
 from cgroupkit.cgroup import Cgroup
-from cgroupkit.errors import CgroupKitError, FileError
+from cgroupkit.errors import EXHAUSTED, CgroupKitError, FileError
 from cgroupkit.sampling.sweep import Sweep
-from cgroupkit.sampling.watch import EXHAUSTED, Watch
+from cgroupkit.sampling.watch import Watch
 from cgroupkit.stats import HostCpu, Stats
 from cgroupkit.units import invalid
 

@@ -11,7 +11,7 @@ from typing import Self
 
 from cgroupkit.cgroup import Cgroup
 from cgroupkit.closing import Closing
-from cgroupkit.errors import FileError, FormatError, InvalidValueError
+from cgroupkit.errors import EXHAUSTED, FileError, FormatError, InvalidValueError
 from cgroupkit.hierarchy import Hierarchy
 from cgroupkit.sampling.fields import HOST_CPU, chosen
 from cgroupkit.sampling.following import Following, everywhere
@@ -19,7 +19,7 @@ from cgroupkit.sampling.keeping import Complaints, Keeping
 from cgroupkit.sampling.plan import Plan, key_of
 from cgroupkit.sampling.rates import Counters, Rates, between, counters
 from cgroupkit.sampling.sweep import Sweep
-from cgroupkit.sampling.watch import EXHAUSTED, Watch
+from cgroupkit.sampling.watch import Watch
 from cgroupkit.stats import HostCpu, Stats, host_cpu
 from cgroupkit.units import invalid, parse_int
 

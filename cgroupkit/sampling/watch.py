@@ -10,12 +10,10 @@ from collections.abc import Callable, Iterable
 
 from cgroupkit import files
 from cgroupkit.cgroup import Cgroup
-from cgroupkit.errors import FileError
+from cgroupkit.errors import EXHAUSTED, FileError
 from cgroupkit.sampling.plan import Layout, Plan
 from cgroupkit.stats import HostCpu, Stats
 from cgroupkit.tree import VANISHED
-
-EXHAUSTED = (errno.EMFILE, errno.ENFILE)
 
 
 class Watch:
@@ -57,9 +55,7 @@ class Watch:
             _close(fds)
         return bool(self.fds) or self.cgroup.exists()
 
-    def _open(
-        self, fds: list[int], refused: Callable[[FileError], None]
-    ) -> tuple[int, ...] | None:
+    def _open(self, fds: list[int], refused: Callable[[FileError], None]) -> tuple[int, ...] | None:
         """Which of the places there are; None if the cgroup is gone from all hierarchies."""
         present: list[int] = []
         absent: set[int] = set()
