@@ -65,8 +65,9 @@ def read_row(name: str, results: Path, stem: str, selected: bool, absent: str = 
 
 
 def _outcome(case: ET.Element) -> Outcome:
-    if case.find("failure") is not None or case.find("error") is not None:
-        return Outcome("failed")
+    for kind in ("failure", "error"):
+        if (wrong := case.find(kind)) is not None:
+            return Outcome("failed", (wrong.get("message") or kind).partition("\n")[0][:200])
     if (skipped := case.find("skipped")) is not None:
         reason = skipped.get("message") or "no reason given"
         expected = "expected to fail: " if skipped.get("type") == "pytest.xfail" else ""
@@ -75,18 +76,20 @@ def _outcome(case: ET.Element) -> Outcome:
 
 
 def show(rows: list[Row]) -> bool:
-    """Print everything, the totals last; whether nothing failed."""
+    """Print everything, what matters most last; whether nothing failed."""
+    for row in rows:
+        reasons = Counter(one.reason for one in row.outcomes.values() if one.state == "skipped")
+        _list(f"skipped, {row.name}", [f"{n:4}  {why}" for why, n in reasons.most_common()])
+    _list("HOLES, skipped on every kernel", holes(rows))
+    for row in rows:
+        failures = {test: one for test, one in row.outcomes.items() if one.state == "failed"}
+        _list(f"failed, {row.name}", [f"{test}: {one.reason}" for test, one in failures.items()])
     width = max(len(row.name) for row in rows)
     print(f"\n{'':{width}}  passed  failed  skipped  seconds")
     for row in rows:
         counts = (row.count("passed"), row.count("failed"), row.count("skipped"))
         numbers = "  {:6}  {:6}  {:7}  {:7.1f}".format(*counts, row.seconds)
         print(f"{row.name:{width}}{numbers}" + (f"  {row.problem}" if row.problem else ""))
-    for row in rows:
-        _list(f"failed, {row.name}", [test for test, one in row.outcomes.items() if _failed(one)])
-        reasons = Counter(one.reason for one in row.outcomes.values() if one.state == "skipped")
-        _list(f"skipped, {row.name}", [f"{n:4}  {why}" for why, n in reasons.most_common()])
-    _list("HOLES, skipped on every kernel", holes(rows))
     totals = [sum(row.count(state) for row in rows) for state in ("passed", "failed", "skipped")]
     print("\n{} passed, {} failed, {} skipped".format(*totals), flush=True)
     return totals[1] == 0
@@ -103,10 +106,6 @@ def holes(rows: list[Row]) -> list[str]:
         for test, outcomes in seen.items()
         if all(one.state == "skipped" for one in outcomes)
     ]
-
-
-def _failed(outcome: Outcome) -> bool:
-    return outcome.state == "failed"
 
 
 def _list(title: str, lines: list[str]) -> None:
