@@ -367,21 +367,36 @@ def test_the_command_serves_and_ends(cgroup: Cgroup) -> None:
     with subprocess.Popen(
         command("--listen", "127.0.0.1:0", cgroup.name), stderr=subprocess.PIPE, text=True
     ) as server:
-        assert server.stderr is not None
-        url = server.stderr.readline().split()[-1]
-        with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
-            assert cgroup.name in answer.read().decode()
-        port = url.rpartition(":")[2].partition("/")[0]
-        second = subprocess.run(
-            command("--listen", f"127.0.0.1:{port}"),
-            capture_output=True, text=True, timeout=PATIENCE, check=False,
-        )  # fmt: skip
-        assert second.returncode == 1
-        assert f"cannot listen on 127.0.0.1:{port}: EADDRINUSE" in second.stderr
-        assert second.stderr.count("\n") == 1
-        server.terminate()
-        assert server.wait(PATIENCE) == 0
-        assert server.stderr.read() == ""
+        try:
+            assert server.stderr is not None
+            url = server.stderr.readline().split()[-1]
+            with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
+                assert cgroup.name in answer.read().decode()
+            port = url.rpartition(":")[2].partition("/")[0]
+            second = subprocess.run(
+                command("--listen", f"127.0.0.1:{port}", cgroup.name),
+                capture_output=True, text=True, timeout=PATIENCE, check=False,
+            )  # fmt: skip
+            assert second.returncode == 1
+            assert f"cannot listen on 127.0.0.1:{port}: EADDRINUSE" in second.stderr
+            assert second.stderr.count("\n") == 1
+            server.terminate()
+            assert server.wait(PATIENCE) == 0
+            assert server.stderr.read() == ""
+        finally:
+            server.kill()
+
+
+@kernel
+@pytest.mark.parametrize("chosen", [[], ["--tree", "/"]])
+def test_no_container_runs(
+    chosen: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cgroupkit.cli.metrics.containers", lambda: iter(()))
+    monkeypatch.setattr("cgroupkit.exporting.subjects.walk", lambda *_, **__: [])
+    assert main(["metrics", "--once", *chosen]) == 0
+    told = "no container is running now; name cgroups, or give --tree /" in capsys.readouterr().err
+    assert told == (not chosen)
 
 
 @kernel

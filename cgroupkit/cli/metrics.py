@@ -17,6 +17,7 @@ from cgroupkit.containers import containers
 from cgroupkit.errors import errno_name
 
 DEFAULT = "127.0.0.1:9753"
+NOTHING = "no container is running now; name cgroups, or give --tree / for all of them"
 
 
 def arguments(parser: Parser, name: str) -> None:
@@ -49,18 +50,19 @@ def main(args: argparse.Namespace) -> int:
     registry = CollectorRegistry()
     named = [target.find(name) for name in args.names]
     tree = target.find(args.tree) if args.tree else None
-    if not named and not tree and not containers():
-        say("no container is running now; name cgroups, or give --tree / for all of them")
+    nothing = not named and not tree and next(containers(), None) is None
     collector = CgroupCollector(named or None, tree=tree, registry=registry, timeout=timeout)
     with collector, warnings.catch_warnings():
         warnings.showwarning = _said
         if args.once:
+            if nothing:
+                say(NOTHING)
             put(generate_latest(registry).decode().rstrip("\n"))
             return 0
-        return _serve(args.listen, host, port, make_wsgi_app(registry))
+        return _serve(args.listen, host, port, make_wsgi_app(registry), nothing)
 
 
-def _serve(listen: str, host: str, port: int, app: Any) -> int:
+def _serve(listen: str, host: str, port: int, app: Any, nothing: bool) -> int:
     from cgroupkit.cli.serving import Server  # noqa: PLC0415
 
     ended = threading.Event()
@@ -76,6 +78,8 @@ def _serve(listen: str, host: str, port: int, app: Any) -> int:
         say(f"cannot listen on {listen}: {why}: give {what}")
         return 1
     say(f"serving http://{listen.rpartition(':')[0] or '*'}:{server.server_port}/metrics")
+    if nothing:
+        say(NOTHING)
     ended.wait()
     server.end()
     return 0
