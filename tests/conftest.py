@@ -272,9 +272,14 @@ def run_in_child(work: Callable[[], Any]) -> Any:
     if pid == 0:
         _report(work, write)
     os.close(write)
-    with open(read, "rb") as results:
-        data = results.read()
-    os.waitpid(pid, 0)
+    try:
+        with open(read, "rb") as results:
+            data = results.read()
+    except BaseException:
+        os.kill(pid, signal.SIGKILL)
+        raise
+    finally:
+        os.waitpid(pid, 0)
     assert data, "the child died"
     kind, value = pickle.loads(data)
     if kind == "raised":
@@ -284,6 +289,7 @@ def run_in_child(work: Callable[[], Any]) -> Any:
 
 
 def _report(work: Callable[[], Any], fd: int) -> NoReturn:
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # pytest-timeout's is for the parent
     try:
         try:
             answer: tuple[str, Any] = ("returned", work())

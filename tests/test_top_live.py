@@ -430,10 +430,12 @@ def test_whatever_ends_it_the_terminal_is_as_before(top: Any, way: Any, status: 
     assert session.restored
 
 
-def test_an_error_leaves_the_terminal_as_before(top: Any, cgroup: Cgroup) -> None:
+@pytest.mark.parametrize("grows", [True, False])
+def test_an_error_leaves_the_terminal_as_before(top: Any, cgroup: Cgroup, grows: bool) -> None:
     session = top("--interval", "0.1")
     resource.prlimit(session.process.pid, resource.RLIMIT_NOFILE, (4, 4))
-    Cgroup.create(f"{cgroup.name}/one-more")
+    if grows:
+        Cgroup.create(f"{cgroup.name}/one-more")
     assert session.end() == 1
     assert session.restored
     assert "no descriptor is left" in session.output.replace("\r\n", " ")

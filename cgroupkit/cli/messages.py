@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from cgroupkit.errors import CgroupKitError, InvalidValueError, RejectedError
+from cgroupkit.errors import EXHAUSTED, CgroupKitError, InvalidValueError, RejectedError
 
 
 class UsageError(CgroupKitError, ValueError):
@@ -37,9 +37,12 @@ def say(message: str) -> None:
 
 
 def told(error: BaseException) -> str:
-    """*error* in words: the system's own without their number."""
+    """*error* in words: the system's own without their number, and what to do about some."""
     if isinstance(error, OSError) and not isinstance(error, CgroupKitError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        if error.errno in EXHAUSTED:
+            text += ": no descriptor is left; raise RLIMIT_NOFILE (ulimit -n, LimitNOFILE= of a unit)"
+        return text
     return str(error)
 
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from . import images, matrix, native, payload, qemu
@@ -82,7 +83,7 @@ def rows_of(guest: Guest, ended: qemu.Ended, selected: bool) -> list[matrix.Row]
         for row in guest.rows
     ]
     if ended.problem or any(row.problem for row in rows):
-        print(f"\nlast lines of {guest.name}:", *ended.tail, sep="\n  ")
+        rows[-1] = replace(rows[-1], tail=ended.tail)
     return rows
 
 

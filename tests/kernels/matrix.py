@@ -27,6 +27,8 @@ class Row:
     seconds: float = 0.0
     problem: str | None = None
     """What went wrong besides tests that failed; counts as a failure of its own."""
+    tail: list[str] = field(default_factory=list)
+    """The last lines that it said, where they tell more of the problem."""
 
     def count(self, state: State) -> int:
         counted = sum(outcome.state == state for outcome in self.outcomes.values())
@@ -83,6 +85,7 @@ def show(rows: list[Row]) -> bool:
     _list("HOLES, skipped on every kernel", holes(rows))
     for row in rows:
         failures = {test: one for test, one in row.outcomes.items() if one.state == "failed"}
+        _list(f"last lines of {row.name}", row.tail)
         _list(f"failed, {row.name}", [f"{test}: {one.reason}" for test, one in failures.items()])
     width = max(len(row.name) for row in rows)
     print(f"\n{'':{width}}  passed  failed  skipped  seconds")
