@@ -205,10 +205,12 @@ def test_processes_are_counted(
     cgroup: Cgroup, sleeper: Any, tmp_path: Path, eventually: Any, number: int
 ) -> None:
     """More than fit into one page of text, too."""
-    wait = f"until test -e {tmp_path}/go; do sleep 0.01; done"
-    count = f"i=1; while test $i -lt {number}; do sleep 1000 & i=$((i + 1)); done; wait"
+    os.mkfifo(tmp_path / "go")
+    os.mkfifo(tmp_path / "never")
+    wait, hang = f"read _ <{tmp_path}/go", f": <{tmp_path}/never"  # no program is started
+    count = f"i=1; while test $i -lt {number}; do {hang} & i=$((i + 1)); done; wait"
     sleeper(cgroup, "sh", "-c", f"{wait}; {count}")
-    (tmp_path / "go").touch()
+    (tmp_path / "go").write_text("go\n")
     eventually(lambda: len(cgroup.procs) == number)
     assert processes(cgroup) == number
     with sweeper([cgroup], count=True) as found:

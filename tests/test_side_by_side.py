@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +57,12 @@ class Container:
     def start(self, resources: Document) -> str:
         """What the tool said if it could not; empty when all went well."""
         make_bundle(self.directory, self.path, resources)
-        done = self.run("run", "--detach", "--bundle", str(self.directory), self.id)
+        pid = self.directory / "pid"
+        files = ["--bundle", str(self.directory), "--pid-file", str(pid)]
+        done = self.run("run", "--detach", *files, self.id)
         if done.returncode:
             return done.stdout or f"status {done.returncode}"
-        self.process = psutil.Process(json.loads(self.run("state", self.id).stdout)["pid"])
+        self.process = psutil.Process(int(pid.read_text()))
         return ""
 
     def update(self, resources: Document) -> str:
@@ -127,6 +130,11 @@ def _remove_upwards(directory: str) -> None:
 def version_of(tool: str) -> tuple[int, ...]:
     if shutil.which(tool) is None:
         pytest.skip(f"{tool} is not installed")
+    return _version(tool)
+
+
+@cache
+def _version(tool: str) -> tuple[int, ...]:
     said = subprocess.run([tool, "--version"], capture_output=True, text=True, check=True).stdout
     match = re.search(r"version (\d+(\.\d+)*)", said)
     assert match, said
