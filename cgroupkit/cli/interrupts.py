@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import time
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Self
 
 from cgroupkit.errors import InvalidValueError
@@ -69,12 +69,7 @@ class Signals:
         self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._kill)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in self._before.items():
             signal.signal(number, handler)

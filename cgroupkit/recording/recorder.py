@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Any, Self
 
 import attrs
@@ -118,12 +117,8 @@ class Recorder(Closing):
         """Wait until the cgroup is gone, or the recording failed; False if the time was up before."""
         return self._over.wait(timeout)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *caught: object) -> None:
+        error = caught[1]
         if isinstance(error, Exception) and not self._end:
             self._end = {"reason": str(error)}
         self.close()
