@@ -70,7 +70,7 @@ _VERBS: dict[tuple[str, int], str] = {
     (
         "remove",
         EBUSY,
-    ): "processes or child cgroups are still inside; kill() or remove(recursive=True)",
+    ): "something is still inside: kill() ends processes, remove(recursive=True) removes cgroups",
 }
 
 _FILES: dict[tuple[str, int], str] = {

@@ -57,6 +57,9 @@ class CgroupInstruments(Closing):
             raise InvalidValueError("give meter or meter_provider, not both")
         if meter is not None and not isinstance(meter, Meter):
             raise invalid("meter", meter, "give a Meter, as opentelemetry.metrics.get_meter() gives it")
+        if meter_provider is not None and not isinstance(meter_provider, MeterProvider):
+            what = "give a MeterProvider; a Meter is given as meter="
+            raise invalid("meter_provider", meter_provider, what)
         self._lock = threading.Lock()
         self._sweep = Sweep()
         self._taken = float("-inf")

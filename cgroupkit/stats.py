@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
+from cgroupkit import members
 from cgroupkit.controllers import (
     Controller,
     Core,
@@ -137,7 +138,8 @@ class Stats:
 def snapshot(cgroup: Cgroup) -> Stats:
     """Read all that is known of *cgroup* now."""
     now = time.monotonic_ns()
-    found = ((leaf.name, peek(leaf.find(cgroup), leaf.line)) for leaf in LEAVES.values())
+    inside = without_roots(cgroup)
+    found = ((leaf.name, peek(leaf.find(inside), leaf.line)) for leaf in LEAVES.values())
     return assemble(found, time_ns=now, host_cpu=host_cpu())
 
 
@@ -151,6 +153,16 @@ def assemble(found: Iterable[tuple[str, Any]], **more: Any) -> Stats:
     whole = values.pop("")
     whole |= {name: GROUPS[name](**inside) for name, inside in values.items()}
     return Stats(**whole)
+
+
+def without_roots(cgroup: Cgroup) -> Cgroup:
+    """*cgroup* as far as the numbers are its own.
+
+    The cgroup of a process may be the root in some of v1's hierarchies: what a root counts is the
+    whole machine's.
+    """
+    inside = members.effective(cgroup.branches)
+    return cgroup if len(inside) == len(cgroup.branches) else cgroup.at(inside)
 
 
 C = TypeVar("C", bound=Controller)
@@ -173,7 +185,7 @@ def cpu_stat(cgroup: Cgroup) -> CpuStat:
 def on_v2(cgroup: Cgroup, controller: type[C]) -> C | None:
     """The files of *controller* that v2 has in every cgroup, wherever the controller itself is."""
     first = cgroup.branches[0]
-    if first.version == 1 or (first.is_root and not all(b.is_root for b in cgroup.branches)):
+    if first.version == 1:
         return None
     return controller(2, first.directory, cgroup.controller)
 

@@ -7,6 +7,7 @@ import os
 import select
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -120,6 +121,7 @@ def test_events_until_all_is_gone(watching: Any, cgroup: Cgroup, sleeper: Any) -
     found = json.loads(process.stdout.readline())
     assert (found["event"], found["cgroup"], found["detail"]) == ("populated", cgroup.name, "")
     assert found["monotonic_ns"] > 0
+    assert time.time() - PATIENCE < found["time"] < time.time()
     cgroup.kill(PATIENCE)
     cgroup.remove()
     out, _ = process.communicate(timeout=PATIENCE)

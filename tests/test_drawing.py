@@ -395,6 +395,7 @@ def test_the_picture_lies_beside_the_recording(
         (["FILE", "--size", "big"], "--size 'big' is not valid: give WIDTHxHEIGHT in pixels"),
         (["FILE", "--size", "10x10"], "600x400 to 10000x10000"),
         (["FILE", "--size", "1200x900000"], "600x400 to 10000x10000"),
+        (["picture.png"], "picture.png: cannot read it: No such file"),
         ([__file__], "is not a recording: `cgroupkit record FILE -- COMMAND` makes one"),
         (["SAME", "-o", "SAME"], "is the recording itself"),
     ],

@@ -1133,8 +1133,24 @@ def _targets(pid: int) -> list[str]:
 def test_the_command_refuses_a_kind(cgroup: Cgroup, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["watch", "-e", "oomkill", cgroup.name]) == 2
     error = capsys.readouterr().err
-    assert "--event='oomkill' is not valid" in error
-    assert "oom_kill" in error
+    assert "--event='oomkill' is not valid: did you mean oom_kill?" in error
+
+
+@pytest.mark.kernel
+def test_on_v1_kills_are_told_to_those_who_may_write(
+    cgroup: Cgroup, as_nobody: Any, needs: Any
+) -> None:
+    needs("memory", 1)
+
+    def work() -> str:
+        watch(cgroup, "memory_max").close()
+        with pytest.raises(AccessError) as caught:
+            watch(cgroup, "oom_kill")
+        return str(caught.value)
+
+    told = as_nobody(work)
+    assert "cgroup.event_control: EACCES" in told
+    assert "run as root, or choose other kinds" in told
 
 
 def test_a_watch_that_is_not_made_leaves_nothing_to_complain_of() -> None:

@@ -363,6 +363,8 @@ def test_what_cannot_be_meant(cgroup: Cgroup, provider: MeterProvider) -> None:
         CgroupInstruments([cgroup], meter=meter, meter_provider=provider)
     with pytest.raises(InvalidValueError, match="meter='mine' is not valid"):
         CgroupInstruments([cgroup], meter="mine")  # type: ignore[arg-type]
+    with pytest.raises(InvalidValueError, match=r"meter_provider=.* a Meter is given as meter="):
+        CgroupInstruments([cgroup], meter_provider=meter)  # type: ignore[arg-type]
     with pytest.raises(InvalidValueError, match="cgroups or tree, not both"):
         CgroupInstruments([cgroup], tree=cgroup, meter=meter)
     with pytest.raises(InvalidValueError, match="timeout="):

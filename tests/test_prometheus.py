@@ -22,6 +22,7 @@ import pytest
 
 from cgroupkit import Cgroup, Stats
 from cgroupkit.cli import main, serving
+from cgroupkit.cli.metrics import address
 from cgroupkit.cli.serving import Server
 from cgroupkit.errors import InvalidValueError
 from cgroupkit.exporting import Sweep, Sweeper
@@ -413,6 +414,20 @@ def test_without_containers_there_is_what_it_says_about_itself(
         "cgroupkit_cgroups": 0,
         "cgroupkit_descriptors": 0,
     }
+
+
+@pytest.mark.parametrize(
+    ("listen", "expected"),
+    [
+        ("9753", ("127.0.0.1", 9753)),
+        (":9753", ("0.0.0.0", 9753)),
+        ("web:80", ("web", 80)),
+        ("[::1]:0", ("::1", 0)),
+        ("10.0.0.5:80", ("10.0.0.5", 80)),
+    ],
+)
+def test_a_port_alone_is_for_this_machine_alone(listen: str, expected: tuple[str, int]) -> None:
+    assert address(listen) == expected
 
 
 @pytest.mark.parametrize(

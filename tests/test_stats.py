@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import pickle
+from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 
-from cgroupkit import Cgroup, Stats
+from cgroupkit import Cgroup, Sampler, Stats
 from cgroupkit.controllers import CpuStat, MemoryStat
-from cgroupkit.errors import NotFoundError
+from cgroupkit.errors import NotFoundError, UnsupportedError
+from cgroupkit.exporting.rows import processes
 from cgroupkit.hierarchy import host
 from cgroupkit.stats import HostCpu, MemoryStats, host_cpu
 
@@ -149,6 +151,37 @@ def test_a_cgroup_that_is_gone(cgroup: Cgroup) -> None:
     cgroup.remove()
     with pytest.raises(NotFoundError, match="removed"):
         cgroup.stats()
+
+
+@pytest.mark.kernel
+def test_a_root_is_not_counted_for_a_process_that_is_elsewhere_too(
+    cgroup: Cgroup, sleeper: Any
+) -> None:
+    """On v1 it may be in a cgroup of one hierarchy and in the root of the others."""
+    if len(host().hierarchies) < 2:
+        pytest.skip("there is one hierarchy only")
+    process = sleeper()
+    if any(not branch.is_root for branch in Cgroup.of(process.pid).branches):
+        for branch in Cgroup("/").branches:
+            Path(branch.directory, "cgroup.procs").write_text(str(process.pid))
+    home = cgroup.branch("pids")
+    Path(home.directory, "cgroup.procs").write_text(str(process.pid))
+    of = Cgroup.of(process.pid)
+    assert of.name == cgroup.name
+    assert of.path("memory") == Cgroup("/").path("memory")
+    stats = of.stats()
+    assert stats.pids.current == 1
+    assert (stats.cpu.usage_usec, stats.memory.current, stats.io) == (None, None, None)
+    assert processes(of) == 1
+    with Sampler([of, Cgroup("/")]) as sampler:
+        sampled = sampler.sample()
+    assert sampled[of].pids.current == 1
+    assert (sampled[of].cpu.usage_usec, sampled[of].memory.current) == (None, None)
+    assert sampled[Cgroup("/")].cpu.usage_usec is not None
+    with pytest.raises(UnsupportedError, match=r"in the memory hierarchy .* is the root"):
+        of.events("oom_kill")
+    with of.events() as watched:
+        assert watched.wait(0) == []
 
 
 @pytest.mark.kernel

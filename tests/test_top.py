@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cgroupkit.cli.machine import Load
+from cgroupkit.cli.machine import Load, Machine, cpus
 from cgroupkit.cli.top import columns, view
 from cgroupkit.cli.top.arranging import KEYS, ORDERS, Choice, Line, arrange
 from cgroupkit.cli.top.keys import Keys
@@ -478,3 +480,14 @@ def test_any_bytes_come_to_an_end(data: bytes) -> None:
     assert all(keys.feed(data))
     keys.end()
     assert not keys.waiting
+
+
+def test_the_machines_load_is_the_same_in_every_thread() -> None:
+    machine = Machine()
+    end = time.process_time() + 0.2
+    while time.process_time() < end:
+        pass
+    with ThreadPoolExecutor(1) as other:
+        load = other.submit(machine.load).result()
+    assert 0 < load.cpu_cores <= cpus()
+    assert 0 < load.memory_used < load.memory_total

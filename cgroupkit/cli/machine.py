@@ -33,15 +33,33 @@ class Load:
     swap_total: int
 
 
-def load() -> Load:
-    """Read it now; the first one's *cpu_cores* means nothing."""
+class Machine:
+    """Reads it again and again, in whichever thread: psutil.cpu_percent() counts for each by itself."""
+
+    def __init__(self) -> None:
+        self._busy, self._whole = _seconds()
+
+    def load(self) -> Load:
+        """Now; *cpu_cores* since the last call."""
+        import psutil  # noqa: PLC0415
+
+        memory, swap = psutil.virtual_memory(), psutil.swap_memory()
+        busy, whole = _seconds()
+        share = (busy - self._busy) / (whole - self._whole) if whole > self._whole else 0.0
+        self._busy, self._whole = busy, whole
+        return Load(
+            cpu_cores=min(max(share, 0.0), 1.0) * cpus(),
+            memory_used=memory.total - memory.available,
+            memory_total=memory.total,
+            swap_used=swap.used,
+            swap_total=swap.total,
+        )
+
+
+def _seconds() -> tuple[float, float]:
+    """What all CPUs have worked, and what they have worked and idled."""
     import psutil  # noqa: PLC0415
 
-    memory, swap = psutil.virtual_memory(), psutil.swap_memory()
-    return Load(
-        cpu_cores=psutil.cpu_percent() * cpus() / 100,
-        memory_used=memory.total - memory.available,
-        memory_total=memory.total,
-        swap_used=swap.used,
-        swap_total=swap.total,
-    )
+    times = psutil.cpu_times()
+    whole = sum(times) - times.guest - times.guest_nice  # part of user and nice
+    return whole - times.idle - times.iowait, whole

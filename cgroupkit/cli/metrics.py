@@ -32,7 +32,9 @@ def arguments(parser: Parser, name: str) -> None:
         "The metrics of the running containers, of the cgroups named, or of all below --tree, under\n"
         "cAdvisor's names, at http://ADDR/metrics."
     )
-    parser.example("cgroupkit metrics --listen :9753", "cgroupkit metrics --once --tree /system.slice")
+    parser.example(
+        "cgroupkit metrics --listen :9753 web", "cgroupkit metrics --once --tree /system.slice"
+    )
 
 
 def main(args: argparse.Namespace) -> int:
@@ -77,7 +79,8 @@ def _serve(listen: str, host: str, port: int, app: Any, nothing: bool) -> int:
         what = "a free port above 1023" if port_is_wrong else "an address of this machine"
         say(f"cannot listen on {listen}: {why}: give {what}")
         return 1
-    say(f"serving http://{listen.rpartition(':')[0] or '*'}:{server.server_port}/metrics")
+    shown = "*" if listen.startswith(":") else f"[{host}]" if ":" in host else host
+    say(f"serving http://{shown}:{server.server_port}/metrics")
     if nothing:
         say(NOTHING)
     ended.wait()
@@ -90,11 +93,11 @@ def _said(message: Warning | str, *_: Any, **__: Any) -> None:
 
 
 def address(text: str) -> tuple[str, int]:
-    """HOST and PORT of ``HOST:PORT``, ``[HOST]:PORT``, ``:PORT`` or ``PORT``."""
+    """HOST and PORT of ``HOST:PORT``, ``[HOST]:PORT``, ``:PORT`` (all addresses) or ``PORT`` (ours)."""
     host, _, port = text.rpartition(":")
     if not (port.isascii() and port.isdecimal() and len(port) < 6) or int(port) > 65535:
         raise UsageError(
-            f"--listen {text!r} is not valid: give HOST:PORT, [IPV6]:PORT or :PORT, with a port up to "
-            "65535 (0: any that is free)"
+            f"--listen {text!r} is not valid: give HOST:PORT, [IPV6]:PORT, :PORT (all addresses) "
+            "or PORT (this machine alone), with a port up to 65535 (0: any that is free)"
         )
-    return host.strip("[]") or "0.0.0.0", int(port)
+    return host.strip("[]") or ("0.0.0.0" if ":" in text else "127.0.0.1"), int(port)

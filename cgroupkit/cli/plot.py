@@ -29,9 +29,9 @@ def main(args: argparse.Namespace) -> int:
     out = args.output or f"{os.path.splitext(args.file)[0]}.png"
     check_path(out)
     size = None if args.size is None else _size(args.size)
-    if os.path.exists(out) and os.path.exists(args.file) and os.path.samefile(out, args.file):
-        raise UsageError(f"{out} is the recording itself: name another file with -o")
     recording = load(args.file)
+    if os.path.exists(out) and os.path.samefile(out, args.file):
+        raise UsageError(f"{out} is the recording itself: name another file with -o")
     try:
         draw(recording, out, size=size, title=args.title)
     except ImportError as error:

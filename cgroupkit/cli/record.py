@@ -71,6 +71,8 @@ def _check(args: argparse.Namespace) -> None:
 
 def main(args: argparse.Namespace) -> int:
     hz = units.parse_int(args.hz, "--hz", LOW, HIGH)
+    if args.file == "-":
+        raise UsageError("FILE '-' is not valid: the output is the command's; give a file")
     if args.cgroup is not None:
         return _watch(args, hz)
     made: list[Recorder] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
 from typing import cast
 
@@ -51,7 +52,7 @@ def arguments(parser: Parser, name: str) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object an event, each on a line")
     names(parser, optional=True)
     parser.description = (
-        "What happens to cgroups and those below, as it happens: OOM kills, limits that are hit, the\n"
+        "What happens to cgroups, as it happens: OOM kills and limits that are hit, also below; the\n"
         "first process and the last one, freezing, removal. Ends when all of them are gone. With\n"
         "--pressure: when tasks waited for STALL or longer within WINDOW, in the cgroups or, without\n"
         "a name, on the whole machine; of other events then those of -e alone."
@@ -116,6 +117,7 @@ def _plain(event: Event) -> dict[str, object]:
         "cgroup": event.cgroup.name if event.cgroup else None,
         "count": event.count,
         "detail": event.detail,
+        "time": round(time.time() - (time.monotonic_ns() - event.time) / 1e9, 3),
         "monotonic_ns": event.time,
     }
 

@@ -69,9 +69,9 @@ WATCHABLE = frozenset(EventKind) - {
 """What watch() takes; the others need a threshold and have functions of their own."""
 
 _OWN = {
-    EventKind.PRESSURE: "pressure()",
-    EventKind.MEMORY_USAGE: "memory_usage()",
-    EventKind.MEMORY_LEVEL: "memory_level()",
+    EventKind.PRESSURE: "use on_pressure(), Watch.add_pressure() or the command's --pressure",
+    EventKind.MEMORY_USAGE: "use Watch.add_memory_usage()",
+    EventKind.MEMORY_LEVEL: "use Watch.add_memory_level()",
 }
 
 
@@ -81,8 +81,12 @@ def parse_kinds(kinds: Iterable[EventKind | str], option: str = "kind") -> froze
         try:
             known = EventKind(kind)
         except ValueError:
-            raise invalid(option, kind, f"give one of {', '.join(sorted(WATCHABLE))}") from None
+            import difflib  # noqa: PLC0415
+
+            near = difflib.get_close_matches(str(kind), WATCHABLE, 1)
+            hint = f"did you mean {near[0]}? give" if near else "give"
+            raise invalid(option, kind, f"{hint} one of {', '.join(sorted(WATCHABLE))}") from None
         if known in _OWN:
-            raise invalid(option, str(known), f"it needs a threshold: use {_OWN[known]}")
+            raise invalid(option, str(known), f"it needs a threshold: {_OWN[known]}")
         found.add(known)
     return frozenset(found)

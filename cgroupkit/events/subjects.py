@@ -136,6 +136,7 @@ def _makers(
     cgroup: Cgroup, kinds: Kinds, recursive: bool, *, strict: bool
 ) -> Iterator[Callable[[], Source]]:
     """What makes the sources of *kinds*."""
+    kinds = _of_its_own(cgroup, kinds, strict)
     for on, off in ((EventKind.POPULATED, EventKind.EMPTY), (EventKind.FROZEN, EventKind.THAWED)):
         if kinds & {on, off}:
             yield partial(State, cgroup, on, kinds)
@@ -150,8 +151,8 @@ def _makers(
     if version == 1:
         if EventKind.MEMORY_HIGH in kinds and strict:
             raise UnsupportedError(
-                "v1 has no memory.high, and does not tell when memory.soft_limit is exceeded; use "
-                "memory_usage(cgroup, threshold)"
+                "v1 has no memory.high, and does not tell when memory.soft_limit is exceeded; in a "
+                "program, use cgroupkit.events.memory_usage(cgroup, threshold)"
             )
         if EventKind.MEMORY_MAX in kinds:
             yield partial(counts.failures, cgroup, recursive)
@@ -160,6 +161,21 @@ def _makers(
             yield partial(OomV1, cgroup, of_memory, recursive)
     elif of_memory:
         yield partial(counts.memory, cgroup, of_memory, recursive)
+
+
+def _of_its_own(cgroup: Cgroup, kinds: Kinds, strict: bool) -> Kinds:
+    """*kinds* without those of hierarchies in whose root alone *cgroup* is: they are everybody's."""
+    inside = members.effective(cgroup.branches)
+    roots = [branch.hierarchy for branch in cgroup.branches if branch not in inside]
+    for controller, some in {"pids": {EventKind.PIDS_MAX}, "memory": {*counts.MEMORY}}.items():
+        if kinds & some and any(hierarchy.has(controller) for hierarchy in roots):
+            if strict:
+                raise UnsupportedError(
+                    f"in the {controller} hierarchy {cgroup.name} is the root cgroup, which tells of "
+                    'the whole machine; watch Cgroup("/") for that'
+                )
+            kinds -= some
+    return kinds
 
 
 def of_trigger(cgroup: Cgroup | None, resource: str, wanted: dict[str, str | None]) -> Subject:

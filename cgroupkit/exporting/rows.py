@@ -16,7 +16,7 @@ from cgroupkit.containers import Container
 from cgroupkit.controllers import Core, Cpu, IoDevice
 from cgroupkit.errors import CgroupKitError
 from cgroupkit.network import Interface
-from cgroupkit.stats import Stats, controller_of
+from cgroupkit.stats import Stats, controller_of, without_roots
 
 _TRIES = 3
 
@@ -155,7 +155,8 @@ def processes(cgroup: Cgroup) -> int | None:
 
     Not part of Stats: the kernel gives a long list in pieces, which no single read(2) takes.
     """
-    home: Any = controller_of(cgroup, Cpu) or cgroup.core
+    inside = without_roots(cgroup)
+    home: Any = controller_of(inside, Cpu) or inside.core
     try:
         return len(Core(home.version, home.directory, cgroup.controller).procs)
     except CgroupKitError:

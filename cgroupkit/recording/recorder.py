@@ -48,6 +48,8 @@ class Recorder(Closing):
         hz: int = DEFAULT,
         argv: Argv | None = None,
     ) -> None:
+        if not isinstance(cgroup, Cgroup):
+            raise units.invalid("cgroup", cgroup, "give a Cgroup, such as Cgroup('/docker')")
         self.hz = units.parse_int(hz, "hz", LOW, HIGH)
         self.samples = 0
         """How many were taken."""

@@ -14,7 +14,7 @@ from cgroupkit.controllers.flat import Flat
 from cgroupkit.errors import UnsupportedError
 from cgroupkit.hierarchy import Hierarchy
 from cgroupkit.sampling.quick import LeafPlan, Program, decoded
-from cgroupkit.stats import GROUPS, LEAVES, HostCpu, Stats, assemble
+from cgroupkit.stats import GROUPS, LEAVES, HostCpu, Stats, assemble, without_roots
 
 SMALL, LARGE = 64, 4096
 _MULTI = ("stat", "events", "pressure", "oom_control", "recursive")
@@ -38,23 +38,20 @@ class Plan:
         self.places: list[Place] = []
         self.leaves: dict[str, tuple[Source[Any, Any], dict[str, int]]] = {}
         self._layouts: dict[tuple[int, ...], Layout] = {}
+        self._at = {branch.directory: number for number, branch in enumerate(cgroup.branches)}
         # A cgroup of its own: what is looked up is kept in it.
-        scratch = Cgroup.at(cgroup.branches)
+        scratch = without_roots(Cgroup.at(cgroup.branches))
         known: dict[tuple[int, str], int] = {}
         for name in leaves:
             leaf = LEAVES[name]
             controller = leaf.find(scratch)
             source = controller and leaf.line.sources[controller.version]
             if controller and source:
-                self.leaves[name] = source, self._locate(scratch, controller, source, known)
+                self.leaves[name] = source, self._locate(controller, source, known)
         self.branches = tuple(sorted({place.branch for place in self.places}))
 
     def _locate(
-        self,
-        cgroup: Cgroup,
-        controller: Controller,
-        source: Source[Any, Any],
-        known: dict[tuple[int, str], int],
+        self, controller: Controller, source: Source[Any, Any], known: dict[tuple[int, str], int]
     ) -> dict[str, int]:
         found = {}
         for file in source.files:
@@ -62,7 +59,7 @@ class Plan:
                 directory = controller.path(file)[: -len(file) - 1]
             except UnsupportedError:
                 continue
-            branch = next(i for i, b in enumerate(cgroup.branches) if b.directory == directory)
+            branch = self._at[directory]
             if (branch, file) not in known:
                 known[branch, file] = len(self.places)
                 self.places.append(Place(branch, file))

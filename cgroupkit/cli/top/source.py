@@ -45,6 +45,7 @@ class Source(Closing):
 
     def __init__(self, names: Sequence[str], depth: int | None) -> None:
         self.names = list(dict.fromkeys(names))
+        self._machine = machine.Machine()
         self._memory = machine.memory()
         self._labels = _Labels()
         self._settled = False
@@ -73,7 +74,7 @@ class Source(Closing):
         reading = Reading(
             rows=rows(sample, rates, self._labels.of(sample), self._memory),
             settled=self._settled,
-            load=machine.load(),
+            load=self._machine.load(),
             clock=time.strftime("%H:%M:%S"),
             took=time.monotonic() - began,
         )
