@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
+from functools import cache
 from importlib import metadata
 from weakref import WeakKeyDictionary
 
@@ -66,7 +67,7 @@ class CgroupInstruments(Closing):
         self._told: set[str] = set()
         self._sweeper = Sweeper(cgroups, tree=tree, fields=FIELDS, timeout=timeout)
         try:
-            self._post = _post_of(meter or get_meter("cgroupkit", _version(), meter_provider))
+            self._post = _post_of(meter or _meter(meter_provider))
             self._post.take(self)
         except BaseException:
             self._sweeper.close()
@@ -144,6 +145,16 @@ def _post_of(meter: Meter) -> _Post:
         if meter not in _posts:
             _posts[meter] = _Post(meter)
         return _posts[meter]
+
+
+def _meter(provider: MeterProvider | None) -> Meter:
+    """Ours of *provider*. Of the global one it is the same before and after a program has set it."""
+    return _global_meter() if provider is None else provider.get_meter("cgroupkit", _version())
+
+
+@cache
+def _global_meter() -> Meter:
+    return get_meter("cgroupkit", _version())
 
 
 def _version() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -419,7 +420,26 @@ def test_what_cannot_be_drawn(
     assert sorted(os.listdir(tmp_path)) == before
 
 
-@pytest.mark.parametrize("rows", [[], [{"t": 0.0, "memory.current": 5}]])
+def test_the_picture_before_stays_where_there_is_no_room(
+    recorded: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    recording = load(recorded(everything(0.1)))
+    picture = tmp_path / "picture.svg"
+    draw(recording, picture)
+    before, files = picture.read_bytes(), os.listdir(tmp_path)
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(InvalidValueError, match="cannot write it: No space left on device"):
+        draw(recording, picture, title="another")
+    assert picture.read_bytes() == before
+    assert os.listdir(tmp_path) == files
+
+
+@pytest.mark.parametrize(
+    "rows", [[], [{"t": 0.0, "memory.current": 5}], [{"t": 1.0, "memory.current": 5}, {"t": 1.0}]]
+)
 def test_an_empty_recording(recorded: Any, rows: list[Row], capsys: pytest.CaptureFixture[str]) -> None:
     status, out, err = plot(capsys, recorded(rows, end=None))
     assert (status, out) == (2, "")

@@ -248,6 +248,20 @@ def test_a_tree_that_is_deeper_than_pythons_stack(
             os.rmdir(each)
 
 
+@kernel
+def test_a_fork_in_the_middle_of_a_sweep(cgroup: Cgroup, in_child: Any) -> None:
+    found = sweeper([cgroup])
+    with found._lock:  # as a thread would that is not in the child
+
+        def work() -> int:
+            rows = len(found.sweep().rows)
+            found.close()
+            return rows
+
+        assert in_child(work) == 1
+    found.close()
+
+
 def sweeper_of_all() -> Sweep:
     with sweeper() as found:
         return found.sweep()

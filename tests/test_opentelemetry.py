@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -354,6 +355,39 @@ def test_a_collector_that_has_no_time_to_wait(
         assert time.monotonic() - before < PATIENCE
         go_on.set()
         first.join(PATIENCE)
+
+
+BEFORE_THE_SDK = """
+import sys
+from opentelemetry import metrics
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from cgroupkit import Cgroup
+from cgroupkit.errors import InvalidValueError
+from cgroupkit.opentelemetry import CgroupInstruments
+
+reader = InMemoryMetricReader()
+cgroup = Cgroup(sys.argv[1])
+with CgroupInstruments([cgroup]):
+    metrics.set_meter_provider(MeterProvider([reader]))
+    assert reader.get_metrics_data()
+    try:
+        CgroupInstruments([cgroup])
+    except InvalidValueError:
+        print("refused")
+assert reader.get_metrics_data() is None
+with CgroupInstruments([cgroup]):
+    print(bool(reader.get_metrics_data()))
+"""
+
+
+@kernel
+def test_made_before_the_sdk_is_set_up(cgroup: Cgroup) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", BEFORE_THE_SDK, cgroup.name],
+        capture_output=True, text=True, timeout=PATIENCE, check=False,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("refused\nTrue\n", "")
 
 
 @kernel

@@ -9,11 +9,13 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ import pytest
 
 from cgroupkit import Cgroup, Stats
 from cgroupkit.cli import main, serving
-from cgroupkit.cli.metrics import address
+from cgroupkit.cli.metrics import address, plain
 from cgroupkit.cli.serving import Server
 from cgroupkit.errors import InvalidValueError
 from cgroupkit.exporting import Sweep, Sweeper
@@ -443,6 +445,7 @@ def test_a_bad_address(listen: str, capsys: pytest.CaptureFixture[str]) -> None:
     ("words", "status", "said"),
     [
         (["--listen", "no-such-host.invalid:0"], 1, "cannot listen on no-such-host.invalid:0"),
+        (["--listen", "a..b:0"], 1, "cannot listen on a..b:0: that is no host's name"),
         (["--listen", "192.0.2.1:0"], 1, "requested address): give an address of this"),
         (["--timeout", "0"], 2, "--timeout '0' is not valid"),
         (["--once", "--tree", "/no/such/cgroup"], 1, "no cgroup '/no/such/cgroup'"),
@@ -474,15 +477,23 @@ def test_without_prometheus_client(
 # The server
 
 
+@contextmanager
+def closing_server(app: Any) -> Iterator[Server]:
+    server = Server("127.0.0.1", 0, app)
+    try:
+        yield server
+    finally:
+        server.end()
+
+
 @pytest.fixture
 def server() -> Iterator[Server]:
     def app(environment: Any, start: Any) -> list[bytes]:
         start("200 OK", [("Content-Type", "text/plain")])
         return [b"yes\n"]
 
-    server = Server("127.0.0.1", 0, app)
-    yield server
-    server.end()
+    with closing_server(app) as server:
+        yield server
 
 
 def ask(server: Server) -> str:
@@ -521,6 +532,74 @@ def test_a_client_that_is_too_slow(
         assert slow.recv(100) == b""
     assert ask(server) == "yes\n"
     assert capsys.readouterr().err == ""
+
+
+def test_a_client_that_says_a_little_now_and_then(
+    server: Server, monkeypatch: pytest.MonkeyPatch, eventually: Any
+) -> None:
+    monkeypatch.setattr(serving, "PATIENCE", 0.3)
+    with socket.create_connection(("127.0.0.1", server.server_port), timeout=PATIENCE) as slow:
+        slow.sendall(b"GET / HTTP/1.0\r\nX: ")
+
+        def ended() -> bool:
+            try:
+                slow.sendall(b"a")
+            except OSError:
+                return True
+            return False
+
+        eventually(ended)
+    assert ask(server) == "yes\n"
+
+
+def test_without_threads_it_says_so_and_goes_on(
+    server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as none_left:
+        none_left.setattr(threading.Thread, "start", refuse)
+        for _ in range(serving.AT_A_TIME + 1):
+            with pytest.raises(urllib.error.HTTPError, match="503") as caught:
+                ask(server)
+            caught.value.close()
+        assert main(["metrics", "--listen", "127.0.0.1:0"]) == 1
+    assert ask(server) == "yes\n"
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "cannot start a thread" in said and "pids.max" in said
+
+
+@kernel
+def test_it_ends_while_it_answers(cgroup: Cgroup) -> None:
+    """Whichever thread the kernel would give the signal to."""
+    for _ in range(3):
+        with subprocess.Popen(
+            command("--listen", "127.0.0.1:0", cgroup.name), stderr=subprocess.PIPE, text=True
+        ) as server:
+            try:
+                assert server.stderr is not None
+                port = int(server.stderr.readline().rpartition(":")[2].partition("/")[0])
+                with ExitStack() as clients:
+                    for _ in range(8):
+                        client = clients.enter_context(socket.create_connection(("127.0.0.1", port)))
+                        client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+                    server.terminate()
+                    assert server.wait(PATIENCE) == 0
+            finally:
+                server.kill()
+
+
+def test_a_version_that_nobody_knows_gets_text() -> None:
+    registry = prometheus_client.CollectorRegistry()
+    prometheus_client.Gauge("a", "b", registry=registry)
+    with closing_server(plain(prometheus_client.make_wsgi_app(registry))) as server:
+        asked = urllib.request.Request(
+            f"http://127.0.0.1:{server.server_port}",
+            headers={"Accept": "application/openmetrics-text;version=x.y.z"},
+        )
+        with urllib.request.urlopen(asked, timeout=PATIENCE) as answer:
+            assert b"a 0.0" in answer.read()
 
 
 # Prometheus itself

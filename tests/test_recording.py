@@ -19,7 +19,7 @@ import pytest
 
 from cgroupkit import Cgroup, Sandbox, Verdict
 from cgroupkit.cli import main
-from cgroupkit.errors import CgroupKitError, InvalidValueError, NotFoundError
+from cgroupkit.errors import CgroupKitError, FileError, InvalidValueError, NotFoundError
 from cgroupkit.hierarchy import host
 from cgroupkit.recording import Recorder, load
 
@@ -316,6 +316,34 @@ def test_throttling_within_a_period_is_one(file: Path) -> None:
     assert second == pytest.approx((2.98, 3.02))
 
 
+@pytest.mark.kernel
+def test_two_at_once_do_not_share_a_file(cgroup: Cgroup, file: Path) -> None:
+    with Recorder(cgroup, file) as first:
+        with pytest.raises(InvalidValueError, match="is being recorded right now"):
+            Recorder(cgroup, file).__enter__()
+        done = call(str(file), "--cgroup", cgroup.name, "--duration", "0.1")
+        assert done.returncode == 125 and "is being recorded right now" in done.stderr
+    assert len(load(file).times) == first.samples
+    with Recorder(cgroup, file):
+        pass
+
+
+@pytest.mark.kernel
+def test_without_a_thread_nothing_is_left_open(
+    cgroup: Cgroup, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    before = os.listdir("/proc/self/fd")
+    recorder = Recorder(cgroup, file)
+    with pytest.raises(FileError, match="cannot start a thread: EAGAIN"):
+        recorder.__enter__()
+    recorder.close()
+    assert os.listdir("/proc/self/fd") == before
+
+
 def test_what_a_killed_recorder_leaves(file: Path) -> None:
     written(file, {"t": 0.0, "memory.current": 1}, {"t": 0.1, "memory.current": 2})
     whole = file.read_bytes()
@@ -341,6 +369,15 @@ def test_what_a_killed_recorder_leaves(file: Path) -> None:
         (json.dumps({**HEADER, "version": 2}).encode(), "version 2; this cgroupkit reads 1"),
         (json.dumps({**HEADER, "host": None}).encode(), "its header is broken"),
         (json.dumps(HEADER).encode() + b'\n{"t": "x"}\n{"t": 1}\n', "line 2 is broken"),
+        *(
+            (
+                json.dumps(HEADER).encode() + b'\n{"t": 2}\n{"t": %s}\n{}\n' % time,
+                "line 3 is broken",
+            )
+            for time in (b"NaN", b"Infinity", b"1e308", b"9" * 401, b"-1", b"1", b"[" * 100_000)
+        ),
+        (b"[" * 100_000, "is not a recording"),
+        (json.dumps({**HEADER, "hz": float("inf")}).encode(), "its header is broken"),
         (json.dumps(HEADER).encode() + b'\n{"t": 0, "a": "x"}\n{"t": 1}\n', "line 2 is broken"),
     ],
 )

@@ -64,6 +64,14 @@ def test_one_reading_is_printed_where_there_is_no_terminal(
     assert inner.split()[:2] == ["└─", "inner"]
 
 
+def test_closed_output() -> None:
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *COMMAND, "-n1", "--interval=0.1", "--depth=1", "/"],
+        stderr=subprocess.PIPE, text=True, timeout=PATIENCE, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_without_a_name_it_is_all_from_the_root_on(inside: Any, cgroup: Cgroup) -> None:
     status, out, _ = inside("--interval", "0.1", "--flat", "--sort", "name")
     found = [line.split()[0] for line in out.splitlines()[1:]]

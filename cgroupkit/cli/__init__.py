@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -39,7 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line *argv* (without the program's name) and return its exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        status = _dispatch(words)
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_, **__: say(str(message))
+            status = _dispatch(words)
         _flush()
         return status
     except SystemExit as end:  # argparse, after --help

@@ -6,15 +6,13 @@ import argparse
 import errno
 import signal
 import socket
-import threading
-import warnings
 from typing import Any
 
 from cgroupkit.cli import target
 from cgroupkit.cli.messages import UsageError, put, say
 from cgroupkit.cli.parsing import Parser, names, seconds
 from cgroupkit.containers import containers
-from cgroupkit.errors import errno_name
+from cgroupkit.errors import CgroupKitError, errno_name
 
 DEFAULT = "127.0.0.1:9753"
 NOTHING = "no container is running now; name cgroups, or give --tree / for all of them"
@@ -54,24 +52,47 @@ def main(args: argparse.Namespace) -> int:
     tree = target.find(args.tree) if args.tree else None
     nothing = not named and not tree and next(containers(), None) is None
     collector = CgroupCollector(named or None, tree=tree, registry=registry, timeout=timeout)
-    with collector, warnings.catch_warnings():
-        warnings.showwarning = _said
+    with collector:
         if args.once:
             if nothing:
                 say(NOTHING)
             put(generate_latest(registry).decode().rstrip("\n"))
             return 0
-        return _serve(args.listen, host, port, make_wsgi_app(registry), nothing)
+        return _serve(args.listen, host, port, plain(make_wsgi_app(registry)), nothing)
+
+
+def plain(app: Any) -> Any:
+    """*app* that answers in plain text where it fails over what the client accepts."""
+
+    def answer(environ: dict[str, Any], start_response: Any) -> Any:
+        try:
+            return app(environ, start_response)
+        except (ValueError, TypeError):
+            return app({**environ, "HTTP_ACCEPT": ""}, start_response)
+
+    return answer
 
 
 def _serve(listen: str, host: str, port: int, app: Any, nothing: bool) -> int:
     from cgroupkit.cli.serving import Server  # noqa: PLC0415
 
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
+    ends = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+    # Blocked in all threads to come: one that took a signal would not wake this one.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ends)
     try:
         server = Server(host, port, app)
+        shown = "*" if listen.startswith(":") else f"[{host}]" if ":" in host else host
+        say(f"serving http://{shown}:{server.server_port}/metrics")
+        if nothing:
+            say(NOTHING)
+        signal.sigwait(ends)
+        server.end()
+        return 0
+    except UnicodeError:
+        say(f"cannot listen on {listen}: that is no host's name: give an address of this machine")
+        return 1
+    except CgroupKitError:
+        raise
     except OSError as error:
         known = error.errno and not isinstance(error, socket.gaierror)
         why = errno_name(error.errno or 0) if known else error.strerror
@@ -79,17 +100,8 @@ def _serve(listen: str, host: str, port: int, app: Any, nothing: bool) -> int:
         what = "a free port above 1023" if port_is_wrong else "an address of this machine"
         say(f"cannot listen on {listen}: {why}: give {what}")
         return 1
-    shown = "*" if listen.startswith(":") else f"[{host}]" if ":" in host else host
-    say(f"serving http://{shown}:{server.server_port}/metrics")
-    if nothing:
-        say(NOTHING)
-    ended.wait()
-    server.end()
-    return 0
-
-
-def _said(message: Warning | str, *_: Any, **__: Any) -> None:
-    say(str(message))
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def address(text: str) -> tuple[str, int]:

@@ -103,6 +103,8 @@ def _watch(args: argparse.Namespace, hz: int) -> int:
             recorder.wait(duration)
     except KeyboardInterrupt:
         recorder.close()
+        if not recorder.samples:  # it came too early for anything to be in the file
+            raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from contextlib import suppress
 
 from cgroupkit.errors import InvalidValueError
 from cgroupkit.recording.lines import Path
@@ -33,9 +35,10 @@ def draw(
     kind = check_path(path)
     if size is not None:
         check_size(size)
-    if len(recording.times) < 2:
+    if not recording.duration:
         raise InvalidValueError(
-            f"there is nothing to draw: the recording has {len(recording.times)} of at least 2 samples"
+            f"there is nothing to draw: the recording has {len(recording.times)} of at least 2 samples "
+            "at different times"
         )
     try:
         from cgroupkit.recording.picture import picture  # noqa: PLC0415
@@ -43,10 +46,22 @@ def draw(
         raise ImportError('drawing needs matplotlib: pip install "cgroupkit[plot]"') from error
     data = picture(recording, kind, size, title)
     try:
-        with open(path, "wb") as file:
-            file.write(data)
+        _replace(os.path.realpath(path), data)
     except OSError as error:
         raise InvalidValueError(f"{os.fspath(path)}: cannot write it: {error.strerror}") from None
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """The whole of it, or what was there before."""
+    part = f"{os.path.dirname(path)}/.cgroupkit-{os.getpid()}-{threading.get_ident()}.part"
+    try:
+        with open(part, "xb") as file:
+            file.write(data)
+        os.replace(part, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(part)
+        raise
 
 
 def check_path(path: Path) -> str:

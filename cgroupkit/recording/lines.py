@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import stat
@@ -25,13 +26,17 @@ class Lines(Closing):
 
     def __init__(self, path: Path) -> None:
         """Raises :class:`InvalidValueError` where *path* cannot be written or holds something else."""
-        self._fd = _opened(os.fspath(path))
+        self._path = os.fspath(path)
+        self._fd = _opened(self._path)
         self._size = 0
 
     def header(self, about: Mapping[str, Any]) -> None:
-        """Overwrite what is there."""
-        os.ftruncate(self._fd, 0)
-        self.write({"format": FORMAT, "version": VERSION, **about})
+        """Overwrite what is there. Raises :class:`InvalidValueError` where that cannot be."""
+        try:
+            os.ftruncate(self._fd, 0)
+            self.write({"format": FORMAT, "version": VERSION, **about})
+        except OSError as error:
+            raise InvalidValueError(f"{self._path}: cannot write it: {error.strerror}") from None
 
     def write(self, line: Mapping[str, Any]) -> None:
         """Raises OSError if the disk is full, say; then the file ends with the line before."""
@@ -52,6 +57,14 @@ class Lines(Closing):
             os.close(fd)
 
 
+def _lock(fd: int, path: str) -> None:
+    """Until it is closed: two recordings in one file would destroy each other."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise InvalidValueError(f"{path} is being recorded right now: name another file") from None
+
+
 def _opened(path: str) -> int:
     """For writing; nothing is changed yet. Only a recording, or what is empty, is overwritten."""
     try:
@@ -62,6 +75,8 @@ def _opened(path: str) -> int:
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise InvalidValueError(f"{path} is not a regular file: name a new one")
+        with suppress(OSError):  # not every file system knows locks
+            _lock(fd, path)
         start = os.pread(fd, len(_BEGINNING), 0)
         if start not in (b"", _BEGINNING):
             raise InvalidValueError(

@@ -164,18 +164,25 @@ def _read(file: Any, name: str) -> Recording:
             if "end" in row:
                 end = _end(row["end"])
                 continue
-            times.append(row.pop("t"))
+            times.append(_time(row.pop("t"), times))
             for key, value in row.items():
                 if value is not None and not isinstance(value, int):
                     raise TypeError(key)
                 changed = changes.get(key) or changes.setdefault(key, Changes())
                 changed.numbers.append(len(times) - 1)
                 changed.values.append(value)
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
             if not file.read(1):
                 break
             raise InvalidValueError(f"{name}: line {number} is broken: record it anew") from None
     return Recording(header=header, times=times, end=end, changes=changes)
+
+
+def _time(seconds: Any, before: Sequence[float]) -> float:
+    """Time does not go back, and no recording takes thirty years."""
+    if not (before[-1] if before else 0) <= seconds < 1e9:
+        raise ValueError(seconds)
+    return float(seconds)
 
 
 def _header(line: bytes, name: str) -> Header:
@@ -184,7 +191,7 @@ def _header(line: bytes, name: str) -> Header:
         if about.pop("format") != FORMAT:
             raise ValueError(name)
         version = about.pop("version")
-    except (ValueError, AttributeError, KeyError, TypeError):
+    except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
         raise InvalidValueError(
             f"{name} is not a recording: `cgroupkit record FILE -- COMMAND` makes one"
         ) from None
@@ -202,7 +209,7 @@ def _header(line: bytes, name: str) -> Header:
             kernel=str(about["host"]["kernel"]),
             cpus=about["host"]["cpus"],
         )
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         raise InvalidValueError(f"{name}: its header is broken: record it anew") from None
 
 

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import attrs
 
-from cgroupkit import units
+from cgroupkit import threads, units
 from cgroupkit.cgroup import Cgroup
 from cgroupkit.closing import Closing
 from cgroupkit.errors import InvalidValueError, NotFoundError
@@ -83,10 +83,10 @@ class Recorder(Closing):
         try:
             self._samplers = [(pace, Sampler([self._cgroup], fields=pace.fields)) for pace in PACES]
             self._begin()
+            threads.start(self._thread)
         except BaseException:
             self._release()
             raise
-        self._thread.start()
         return self
 
     def _begin(self) -> None:

@@ -62,7 +62,7 @@ def _width() -> int | None:
     """Of the terminal that stdout is; None where it is none."""
     try:
         return os.get_terminal_size(sys.stdout.fileno()).columns or None
-    except (OSError, ValueError):
+    except (OSError, ValueError, AttributeError):  # the latter where it is closed
         return None
 
 
