@@ -138,7 +138,7 @@ def test_a_living_process_does_at_once(
     monkeypatch.setattr(tree.time, "sleep", lambda _: pytest.fail("it waits for the living"))
     sleeper(cgroup)
     with pytest.raises(
-        BusyError, match=r"processes or child cgroups are still inside; kill\(\)"
+        BusyError, match=r"something is still inside: kill\(\) ends processes"
     ) as caught:
         cgroup.remove()
     assert caught.value.errno == errno.EBUSY
