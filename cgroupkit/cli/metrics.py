@@ -88,20 +88,25 @@ def _serve(listen: str, host: str, port: int, app: Any, nothing: bool) -> int:
         signal.sigwait(ends)
         server.end()
         return 0
-    except UnicodeError:
-        say(f"cannot listen on {listen}: that is no host's name: give an address of this machine")
-        return 1
     except CgroupKitError:
         raise
-    except OSError as error:
-        known = error.errno and not isinstance(error, socket.gaierror)
-        why = errno_name(error.errno or 0) if known else error.strerror
-        port_is_wrong = known and error.errno in (errno.EADDRINUSE, errno.EACCES)
-        what = "a free port above 1023" if port_is_wrong else "an address of this machine"
-        say(f"cannot listen on {listen}: {why}: give {what}")
+    except (OSError, UnicodeError) as error:
+        say(f"cannot listen on {listen}: {_why(error)}")
         return 1
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _why(error: OSError | UnicodeError) -> str:
+    """What is wrong with the address, and what to do."""
+    here = "give an address of this machine"
+    if isinstance(error, UnicodeError):
+        return f"that is no host's name: {here}"
+    if isinstance(error, socket.gaierror) or not error.errno:
+        return f"{error.strerror}: {here}"
+    if error.errno in (errno.EADDRINUSE, errno.EACCES):
+        here = "give a free port above 1023"
+    return f"{errno_name(error.errno)}: {here}"
 
 
 def address(text: str) -> tuple[str, int]:
