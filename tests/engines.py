@@ -79,6 +79,7 @@ def parent(cgroup: Cgroup) -> Iterator[Cgroup]:
         if branch.hierarchy.name:
             for directory, _, _ in os.walk(branch.directory, topdown=False):
                 os.rmdir(directory)
+            remove_upwards(os.path.dirname(branch.directory))
 
 
 @pytest.fixture(scope="session")
@@ -164,6 +165,17 @@ def containerd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containerd]
     finally:
         engine.stop()
         remove_cgroups("default")
+
+
+def remove_upwards(directory: str) -> None:
+    """An engine makes a cgroup's parents too, and leaves them: as far as they are empty."""
+    while not os.path.ismount(directory):
+        if os.path.isdir(directory):
+            try:
+                os.rmdir(directory)
+            except OSError:
+                return
+        directory = os.path.dirname(directory)
 
 
 def remove_cgroups(name: str) -> None:

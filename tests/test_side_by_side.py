@@ -20,6 +20,7 @@ from cgroupkit import Cgroup, Resources
 from cgroupkit.controllers import CONTROLLERS, Setting, described
 from cgroupkit.errors import CgroupKitError
 from cgroupkit.hierarchy import host
+from tests.engines import remove_upwards
 
 pytestmark = pytest.mark.kernel
 
@@ -116,17 +117,6 @@ def around(tool: str) -> list[str]:
     return ["unshare", "--mount", "--propagation", "private", "--", *hide]
 
 
-def _remove_upwards(directory: str) -> None:
-    """With its parents, as far as they are empty."""
-    while not os.path.ismount(directory):
-        if os.path.isdir(directory):
-            try:
-                os.rmdir(directory)
-            except OSError:
-                return
-        directory = os.path.dirname(directory)
-
-
 def version_of(tool: str) -> tuple[int, ...]:
     if shutil.which(tool) is None:
         pytest.skip(f"{tool} is not installed")
@@ -154,7 +144,7 @@ def container(
         made.delete()
         # Both tools also make their cgroup in named hierarchies, and do not remove all of it.
         for directory in before:
-            _remove_upwards(f"{directory}/{tool}")
+            remove_upwards(f"{directory}/{tool}")
     eventually(made.ended, f"{made.process} lives on")
     assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text()
     left = [h.mount for h in host().hierarchies if os.path.isdir(f"{h.directory(made.path)}")]
