@@ -74,6 +74,10 @@ _VERBS: dict[tuple[str, int], str] = {
 }
 
 _FILES: dict[tuple[str, int], str] = {
+    ("cgroup.event_control", EACCES): (
+        "v1 tells of oom, oom_kill and thresholds whom it lets write there; run as root, or choose "
+        "other kinds of events, such as memory_max"
+    ),
     ("memory.limit_in_bytes", EBUSY): (
         "the memory in use cannot be reclaimed below that limit; stop or shrink the processes first"
     ),

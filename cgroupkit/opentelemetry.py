@@ -5,13 +5,13 @@ Needs opentelemetry-api: ``pip install "cgroupkit[opentelemetry]"``.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable
 from functools import cache
 from importlib import metadata
 from weakref import WeakKeyDictionary
 
+from cgroupkit import threads
 from cgroupkit.cgroup import Cgroup
 from cgroupkit.closing import Closing
 from cgroupkit.errors import InvalidValueError
@@ -61,7 +61,7 @@ class CgroupInstruments(Closing):
         if meter_provider is not None and not isinstance(meter_provider, MeterProvider):
             what = "give a MeterProvider; a Meter is given as meter="
             raise invalid("meter_provider", meter_provider, what)
-        self._lock = threading.Lock()
+        self._lock = threads.Lock()
         self._sweep = Sweep()
         self._taken = float("-inf")
         self._told: set[str] = set()
@@ -104,7 +104,7 @@ class _Post:
 
     def __init__(self, meter: Meter) -> None:
         self._who: CgroupInstruments | None = None
-        self._lock = threading.Lock()
+        self._lock = threads.Lock()
         create = {
             "counter": meter.create_observable_counter,
             "updowncounter": meter.create_observable_up_down_counter,
@@ -136,7 +136,7 @@ class _Post:
 
 
 _posts: WeakKeyDictionary[Meter, _Post] = WeakKeyDictionary()
-_lock = threading.Lock()
+_lock = threads.Lock()
 
 
 def _post_of(meter: Meter) -> _Post:

@@ -27,10 +27,13 @@ from cgroupkit.containers import (
 from cgroupkit.containers.layouts import Match, match, pod, unescape
 from cgroupkit.containers.walking import at
 from cgroupkit.errors import InvalidValueError, NotFoundError
+from tests.engines import parent
 
 ID = "dc6d2297d670" + "0123456789abcdef" * 3 + "beef"
 OTHER = "dc6d9" + ID[5:]
 UID = "6f1c2d3e-aaaa-bbbb-cccc-0123456789ab"
+__all__ = ["parent"]
+
 PATIENCE = 120
 
 # Names and paths
@@ -277,7 +280,7 @@ def podman(tmp_path: Path) -> Iterator[Callable[..., str]]:
 
 
 @pytest.mark.kernel
-def test_a_real_container_of_podman(podman: Callable[..., str], tmp_path: Path, cgroup: Cgroup) -> None:
+def test_a_real_container_of_podman(podman: Callable[..., str], tmp_path: Path, parent: Cgroup) -> None:
     with tarfile.open(tmp_path / "image.tar", "w") as image:
         image.add("/bin/busybox", "bin/busybox")
         link = tarfile.TarInfo("bin/sleep")
@@ -288,7 +291,7 @@ def test_a_real_container_of_podman(podman: Callable[..., str], tmp_path: Path, 
         pytest.skip(f"podman does not run here: {imported[-200:]}")
     started = podman(
         "run", "--detach", "--network=none", "--name=pod-web", "--memory=64m",
-        "--ulimit=nofile=1024:1024", "--ulimit=nproc=1000:1000", f"--cgroup-parent={cgroup.name}",
+        "--ulimit=nofile=1024:1024", "--ulimit=nproc=1000:1000", f"--cgroup-parent={parent.name}",
         "busybox", "sleep", "1000", check=False,
     )  # fmt: skip
     if started.startswith("error"):
@@ -302,7 +305,3 @@ def test_a_real_container_of_podman(podman: Callable[..., str], tmp_path: Path, 
     container.update(memory="32M")
     assert container.cgroup.memory.max == 32 << 20
     podman("rm", "--force", "--time=0", "pod-web")
-    # It was in the named hierarchies too, which the fixture has not made and does not clean.
-    left = Cgroup(cgroup.name)
-    left.kill(PATIENCE)
-    left.remove(recursive=True)

@@ -357,6 +357,22 @@ def test_a_collector_that_has_no_time_to_wait(
         first.join(PATIENCE)
 
 
+@kernel
+def test_a_fork_in_the_middle_of_a_collection(
+    cgroup: Cgroup, provider: MeterProvider, in_child: Any
+) -> None:
+    found = CgroupInstruments([cgroup], meter=provider.get_meter("mine"))
+    with found._lock, found._sweeper._lock, found._post._lock:  # as threads that the child has not
+
+        def work() -> int:
+            told = sum(len(found.observe(each, PATIENCE)) for each in INSTRUMENTS)
+            found.close()
+            return told
+
+        assert in_child(work) > 0
+    found.close()
+
+
 BEFORE_THE_SDK = """
 import sys
 from opentelemetry import metrics

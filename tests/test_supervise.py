@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from cgroupkit import Sandbox, Verdict
-from cgroupkit.errors import InvalidValueError, ProgramNotFoundError
+from cgroupkit.errors import FileError, InvalidValueError, ProgramNotFoundError
 from cgroupkit.sandbox.supervise import FIRST_PAUSE, LONGEST_PAUSE, RestartPolicy, pause
 
 PATIENCE = 120
@@ -241,6 +241,21 @@ def test_a_start_that_fails_in_an_unforeseen_way_is_a_failed_run(tmp_path: Path)
 def test_a_pipe_is_refused(stream: str) -> None:
     with Sandbox() as box, pytest.raises(InvalidValueError, match=f"{stream}='PIPE'.*DEVNULL"):
         box.supervise(["true"], **{stream: subprocess.PIPE})
+
+
+@pytest.mark.kernel
+def test_without_a_thread_nothing_runs(
+    box: Sandbox, monkeypatch: pytest.MonkeyPatch, eventually: Any
+) -> None:
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as none_left:
+        none_left.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(FileError, match="cannot start a thread: EAGAIN"):
+            box.supervise(["sleep", "1000"], restart="always")
+    eventually(lambda: box.cgroup.procs == [])
+    assert box.run(["true"]).returncode == 0
 
 
 @pytest.mark.kernel

@@ -1,9 +1,10 @@
-"""Starting threads where there may be no room for one."""
+"""Threads where there may be no room for one, and locks that outlive a fork."""
 
 from __future__ import annotations
 
 import errno
 import threading
+from typing import Any
 
 import pytest
 
@@ -29,3 +30,12 @@ def test_where_there_is_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(FileError, match=r"EAGAIN .*raise pids\.max .*or RLIMIT_NPROC") as caught:
         threads.start(threading.Thread())
     assert caught.value.errno == errno.EAGAIN
+
+
+def test_a_lock_that_was_held_at_the_fork_is_free(in_child: Any) -> None:
+    lock = threads.Lock()
+    with lock:
+        assert not lock.acquire(timeout=0)
+        assert in_child(lambda: lock.acquire(timeout=0)) is True
+        assert not lock.acquire(timeout=0)
+    assert lock.acquire(timeout=0)

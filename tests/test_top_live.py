@@ -446,7 +446,7 @@ def test_an_error_leaves_the_terminal_as_before(top: Any, cgroup: Cgroup, grows:
         Cgroup.create(f"{cgroup.name}/one-more")
     assert session.end() == 1
     assert session.restored
-    assert "no descriptor is left" in session.output.replace("\r\n", " ")
+    assert "raise RLIMIT_NOFILE" in session.output.replace("\r\n", " ")
     assert "Traceback" not in session.output
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from cgroupkit import meanings
 from cgroupkit.errors import EXHAUSTED, CgroupKitError, InvalidValueError, RejectedError
 
 
@@ -41,7 +42,7 @@ def told(error: BaseException) -> str:
     if isinstance(error, OSError) and not isinstance(error, CgroupKitError) and error.strerror:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
         if error.errno in EXHAUSTED:
-            text += ": no descriptor is left; raise RLIMIT_NOFILE (ulimit -n, LimitNOFILE= of a unit)"
+            text += f": {meanings.of(error.errno or 0, '', 'open')}"
         return text
     return str(error)
 

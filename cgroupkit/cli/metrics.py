@@ -62,7 +62,10 @@ def main(args: argparse.Namespace) -> int:
 
 
 def plain(app: Any) -> Any:
-    """*app* that answers in plain text where it fails over what the client accepts."""
+    """*app*, in plain text where it fails over what the client accepts.
+
+    prometheus_client does over a version that is not in numbers.
+    """
 
     def answer(environ: dict[str, Any], start_response: Any) -> Any:
         try:

@@ -7,7 +7,7 @@ import select
 
 from cgroupkit import files
 from cgroupkit.cgroup import Cgroup
-from cgroupkit.errors import AccessError, RejectedError, UnsupportedError, errno_name, file_error
+from cgroupkit.errors import RejectedError, UnsupportedError
 from cgroupkit.events.kinds import Event, EventKind
 from cgroupkit.events.sources import Look, Source, explained, open_file, read_again
 from cgroupkit.units import Size, format_bytes, invalid, parse_bytes
@@ -29,14 +29,6 @@ def listen(directory: str, file: str, argument: str = "") -> int:
             files.write(control, f"{wake} {watched} {argument}".rstrip())
         except BaseException as error:
             os.close(wake)
-            if isinstance(error, AccessError):
-                raise file_error(
-                    error.errno or 0,
-                    f"cannot register with {control}: {errno_name(error.errno or 0)}: v1 tells of oom, "
-                    "oom_kill and thresholds whom it lets write there; run as root, or choose other "
-                    "kinds of events, such as memory_max",
-                    control,
-                ) from None
             if isinstance(error, RejectedError):
                 read_again(watched, f"{directory}/{file}")  # says so if the cgroup was just removed
             raise

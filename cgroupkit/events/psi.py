@@ -9,7 +9,7 @@ import select
 from decimal import Decimal
 from typing import Literal
 
-from cgroupkit import files
+from cgroupkit import files, members
 from cgroupkit.cgroup import Cgroup
 from cgroupkit.errors import FeatureError, FileError, NotFoundError, UnsupportedError, file_error
 from cgroupkit.events.kinds import Event, EventKind
@@ -97,8 +97,8 @@ def branch_of(cgroup: Cgroup | None) -> Branch | None:
     """Where pressure of *cgroup* is accounted for; None is the whole machine."""
     if cgroup is None:
         return None
-    first = cgroup.branches[0]
-    if first.version == 1 or (first.is_root and not all(b.is_root for b in cgroup.branches)):
+    first = members.effective(cgroup.branches)[0]
+    if first.version == 1:
         raise UnsupportedError(
             f"v1 does not account for pressure, and {cgroup.name} does not exist on v2; watch the "
             "machine with pressure(None, ...), or memory with memory_level()"

@@ -165,10 +165,9 @@ def _makers(
 
 def _of_its_own(cgroup: Cgroup, kinds: Kinds, strict: bool) -> Kinds:
     """*kinds* without those of hierarchies in whose root alone *cgroup* is: they are everybody's."""
-    inside = members.effective(cgroup.branches)
-    roots = [branch.hierarchy for branch in cgroup.branches if branch not in inside]
+    roots = {*cgroup.branches} - {*members.effective(cgroup.branches)}
     for controller, some in {"pids": {EventKind.PIDS_MAX}, "memory": {*counts.MEMORY}}.items():
-        if kinds & some and any(hierarchy.has(controller) for hierarchy in roots):
+        if kinds & some and any(root.hierarchy.has(controller) for root in roots):
             if strict:
                 raise UnsupportedError(
                     f"in the {controller} hierarchy {cgroup.name} is the root cgroup, which tells of "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import warnings
@@ -10,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 import attrs
 
-from cgroupkit import disks
+from cgroupkit import disks, threads
 from cgroupkit.cgroup import Cgroup
 from cgroupkit.closing import Closing
 from cgroupkit.containers import keepers
@@ -58,8 +57,7 @@ class Sweeper(Closing):
         if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout >= 0:
             raise invalid("timeout", timeout, "give seconds")
         self._timeout = min(timeout, threading.TIMEOUT_MAX)
-        self._lock = threading.Lock()
-        self._owner = os.getpid()
+        self._lock = threads.Lock()
         self._count = count
         self._closed = False
         self._known: dict[Cgroup, Known] = {}
@@ -72,7 +70,6 @@ class Sweeper(Closing):
         """
         began = time.monotonic()
         seconds = self._timeout if timeout is None else min(max(timeout, 0), self._timeout)
-        self._own()
         # The wait counts, too: those who ask faster than can be read must not queue up.
         if not self._lock.acquire(timeout=seconds):
             return Sweep(seconds=time.monotonic() - began, failed=True)
@@ -83,16 +80,10 @@ class Sweeper(Closing):
 
     def close(self) -> None:
         """Close all descriptors."""
-        self._own()
         with self._lock:
             self._closed = True
             self._subjects.close()
             self._known.clear()
-
-    def _own(self) -> None:
-        """In a fork: a lock of its own, as a thread that is not here may have held the other."""
-        if self._owner != os.getpid():
-            self._owner, self._lock = os.getpid(), threading.Lock()
 
     def _sweep(self, began: float, deadline: float) -> Sweep:
         sampler = self._subjects.sampler

@@ -63,6 +63,8 @@ def _lock(fd: int, path: str) -> None:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise InvalidValueError(f"{path} is being recorded right now: name another file") from None
+    except OSError:
+        return  # not every file system knows locks
 
 
 def _opened(path: str) -> int:
@@ -75,8 +77,7 @@ def _opened(path: str) -> int:
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise InvalidValueError(f"{path} is not a regular file: name a new one")
-        with suppress(OSError):  # not every file system knows locks
-            _lock(fd, path)
+        _lock(fd, path)
         start = os.pread(fd, len(_BEGINNING), 0)
         if start not in (b"", _BEGINNING):
             raise InvalidValueError(

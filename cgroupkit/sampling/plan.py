@@ -38,7 +38,6 @@ class Plan:
         self.places: list[Place] = []
         self.leaves: dict[str, tuple[Source[Any, Any], dict[str, int]]] = {}
         self._layouts: dict[tuple[int, ...], Layout] = {}
-        self._at = {branch.directory: number for number, branch in enumerate(cgroup.branches)}
         # A cgroup of its own: what is looked up is kept in it.
         scratch = without_roots(Cgroup.at(cgroup.branches))
         known: dict[tuple[int, str], int] = {}
@@ -47,11 +46,15 @@ class Plan:
             controller = leaf.find(scratch)
             source = controller and leaf.line.sources[controller.version]
             if controller and source:
-                self.leaves[name] = source, self._locate(controller, source, known)
+                self.leaves[name] = source, self._locate(cgroup, controller, source, known)
         self.branches = tuple(sorted({place.branch for place in self.places}))
 
     def _locate(
-        self, controller: Controller, source: Source[Any, Any], known: dict[tuple[int, str], int]
+        self,
+        cgroup: Cgroup,
+        controller: Controller,
+        source: Source[Any, Any],
+        known: dict[tuple[int, str], int],
     ) -> dict[str, int]:
         found = {}
         for file in source.files:
@@ -59,7 +62,7 @@ class Plan:
                 directory = controller.path(file)[: -len(file) - 1]
             except UnsupportedError:
                 continue
-            branch = self._at[directory]
+            branch = next(i for i, b in enumerate(cgroup.branches) if b.directory == directory)
             if (branch, file) not in known:
                 known[branch, file] = len(self.places)
                 self.places.append(Place(branch, file))

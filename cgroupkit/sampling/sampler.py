@@ -20,7 +20,7 @@ from cgroupkit.sampling.plan import Plan, key_of
 from cgroupkit.sampling.rates import Counters, Rates, between, counters
 from cgroupkit.sampling.sweep import Sweep
 from cgroupkit.sampling.watch import Watch
-from cgroupkit.stats import HostCpu, Stats, host_cpu
+from cgroupkit.stats import HostCpu, Stats, host_cpu, without_roots
 from cgroupkit.units import invalid, parse_int
 
 MOST_THREADS = 16
@@ -105,7 +105,8 @@ class Sampler(Closing):
         if depth is not None and (isinstance(depth, bool) or not isinstance(depth, int) or depth < 1):
             raise invalid("depth", depth, "give how many levels below, 1 or more, or None for all")
         self = cls((), fields, share=share, threads=threads)
-        tops = everywhere(parent if isinstance(parent, Cgroup) else Cgroup(parent))
+        top = parent if isinstance(parent, Cgroup) else Cgroup(parent)
+        tops = everywhere(without_roots(top))
         used = self._plan(Cgroup.at(tops)).branches
         self._following = Following(tops, used, depth, self._add, self._discard)
         return self

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import attrs
 
+from cgroupkit import threads
 from cgroupkit.errors import (
     CgroupKitError,
     InvalidValueError,
@@ -122,7 +123,13 @@ class Supervised:
             self._meter.close()
             raise
         self._thread = threading.Thread(target=self._keep, name="cgroupkit-supervise", daemon=True)
-        self._thread.start()
+        try:
+            threads.start(self._thread)
+        except BaseException:
+            self._process.kill()
+            self._process.wait()
+            self._meter.close()
+            raise
 
     def __repr__(self) -> str:
         return f"<Supervised {self._state} restart={self.restart} restarts={self._restarts}>"

@@ -10,7 +10,6 @@ from contextlib import ExitStack, suppress
 
 import attrs
 
-from cgroupkit import members
 from cgroupkit.cgroup import Cgroup
 from cgroupkit.cli import machine, target
 from cgroupkit.cli.top.rows import FIELDS, Row, rows
@@ -88,9 +87,7 @@ class Source(Closing):
 def _sampler(top: Cgroup, depth: int | None, share: float) -> Sampler:
     if depth == 0:
         return Sampler([top], FIELDS, share=share)
-    # Of a pid's cgroup the roots tell of the whole machine: what is below them is not below it.
-    inside = Cgroup.at(members.effective(top.branches))
-    sampler = Sampler.tree(inside, FIELDS, depth=depth, share=share)
+    sampler = Sampler.tree(top, FIELDS, depth=depth, share=share)
     sampler.add(top)
     return sampler
 
