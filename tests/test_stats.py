@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import pytest
 
-from cgroupkit import Cgroup, Sampler, Stats
+from cgroupkit import Cgroup, Sampler, Stats, cli
 from cgroupkit.controllers import CpuStat, MemoryStat
 from cgroupkit.errors import NotFoundError, UnsupportedError
 from cgroupkit.exporting.rows import processes
@@ -155,7 +155,7 @@ def test_a_cgroup_that_is_gone(cgroup: Cgroup) -> None:
 
 @pytest.mark.kernel
 def test_a_root_is_not_counted_for_a_process_that_is_elsewhere_too(
-    cgroup: Cgroup, sleeper: Any
+    cgroup: Cgroup, sleeper: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """On v1 it may be in a cgroup of one hierarchy and in the root of the others."""
     if len(host().hierarchies) < 2:
@@ -173,6 +173,8 @@ def test_a_root_is_not_counted_for_a_process_that_is_elsewhere_too(
     assert stats.pids.current == 1
     assert (stats.cpu.usage_usec, stats.memory.current, stats.io) == (None, None, None)
     assert processes(of) == 1
+    assert cli.main(["ls", str(process.pid)]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split() == [of.name, "1", "-"]
     with Sampler([of, Cgroup("/")]) as sampler:
         sampled = sampler.sample()
     assert sampled[of].pids.current == 1

@@ -15,7 +15,7 @@ from cgroupkit.cli.parsing import Parser, levels
 from cgroupkit.cli.show import frozen
 from cgroupkit.controllers import Cpu, CpuMax, Cpuset, Memory, Pids, peek
 from cgroupkit.errors import CgroupKitError, FileError
-from cgroupkit.stats import controller_of
+from cgroupkit.stats import controller_of, without_roots
 from cgroupkit.units import format_bytes, format_ids
 
 
@@ -86,9 +86,10 @@ def _entry(cgroup: Cgroup, lead: str, depth: int) -> Entry | None:
         procs = cgroup.procs
     except FileError:
         procs = []  # a threaded cgroup: its domain lists the processes
-    memory = controller_of(cgroup, Memory)
+    inside = without_roots(cgroup)
+    memory = controller_of(inside, Memory)
     try:
-        used, limits = peek(memory, Memory.current), _limits(cgroup, memory)
+        used, limits = peek(memory, Memory.current), _limits(inside, memory)
     except FileError:
         if not cgroup.exists():
             return None
