@@ -350,7 +350,7 @@ def theirs(program: Devices) -> Callable[[str], None]:
             bpf.NAME = name  # type: ignore[misc]
         try:
             with bpf._opened(program.directory) as directory:
-                assert bpf._attach(directory, fd, None, program.directory) is False
+                assert bpf._attach(directory, fd, None, program.directory)
         finally:
             os.close(fd)
 
@@ -404,6 +404,25 @@ def test_two_of_ours_are_told_and_mended(program: Devices) -> None:
         _ = program.rules
     program.rules = ["c 1:8 r"]
     assert program.rules == (DeviceRule("c", 1, 8, "r"),)
+
+
+@pytest.mark.kernel
+def test_one_is_attached_while_another_is_replaced(
+    program: Devices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program.rules = "c 1:3 r"
+    attach = bpf._attach
+
+    def slow(cgroup: int, new: int, old: int | None, directory: str) -> bool:
+        monkeypatch.undo()
+        fd = bpf._load(assemble(parse_rules("c 1:5 r")), directory)
+        attach(cgroup, fd, None, directory)
+        os.close(fd)
+        return attach(cgroup, new, old, directory)
+
+    monkeypatch.setattr(bpf, "_attach", slow)
+    program.rules = "c 1:8 r"
+    assert program.rules == parse_rules("c 1:5 r")
 
 
 @pytest.mark.kernel

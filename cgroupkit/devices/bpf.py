@@ -255,32 +255,28 @@ def _put(cgroup: int, new: int | None, directory: str) -> bool:
     """One attempt; False where somebody else was faster."""
     ours = _ours(cgroup, directory)
     if new is not None:
-        replaced = _attach(cgroup, new, ours[0] if len(ours) == 1 else None, directory)
-        if replaced is None:
+        if not _attach(cgroup, new, ours[0] if len(ours) == 1 else None, directory):
             return False
-        if replaced:
-            return True
-        # Somebody may have attached one at the same time: the last to come is the one that stays.
-        mine, ours = _describe(new, directory).id, _ours(cgroup, directory)
-        ours = ours[: ours.index(mine)] if mine in ours else []
+        # Others may attach theirs or replace it meanwhile. All leave the last one, so one stays.
+        ours = _ours(cgroup, directory)[:-1]
     for number in ours:
         _detach(cgroup, number, directory)
     return True
 
 
-def _attach(cgroup: int, new: int, old: int | None, directory: str) -> bool | None:
-    """Whether *old* was replaced by it; None where *old* is gone."""
+def _attach(cgroup: int, new: int, old: int | None, directory: str) -> bool:
+    """Attach *new*, in the place of *old* if there is one; False where that is gone."""
     if old is not None:
         fd = _open_program(old, directory)
         if fd is None:
-            return None
+            return False
         try:
             flags = _ALLOW_MULTI | _REPLACE
             _call(_ATTACH, _attr("IIIII", cgroup, new, _CGROUP_DEVICE, flags, fd))
             return True
         except OSError as error:
             if error.errno == errno.ENOENT and os.path.isdir(directory):
-                return None
+                return False
             if error.errno != errno.EINVAL:  # which kernels before 5.6 say to BPF_F_REPLACE
                 raise _refused(_ATTACH, error, directory) from None
         finally:
@@ -289,7 +285,7 @@ def _attach(cgroup: int, new: int, old: int | None, directory: str) -> bool | No
         _call(_ATTACH, _attr("IIII", cgroup, new, _CGROUP_DEVICE, _ALLOW_MULTI))
     except OSError as error:
         raise _refused(_ATTACH, error, directory) from None
-    return False
+    return True
 
 
 def _detach(cgroup: int, number: int, directory: str) -> None:
