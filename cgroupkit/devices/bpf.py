@@ -231,7 +231,7 @@ def put(directory: str, code: bytes | None) -> None:
 
     What was there is replaced in one step where the kernel can (5.6), else the new one is attached
     before the old one goes: all that are attached have to allow, so nothing is open in between.
-    Programs of others stay.
+    Of several that are put at the same time one stays. Programs of others stay.
     """
     with _opened(directory) as cgroup:
         new = None if code is None else _load(code, directory)

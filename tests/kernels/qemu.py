@@ -70,13 +70,12 @@ def _command(guest: Guest, image: Image, payload: Path, disks: Path, timeout: fl
     kept = (f"{image.root},snapshot=on", f"{disks / 'spare'}", f"{payload},snapshot=on")
     drives = [*kept, f"{disks / 'results'}", f"{disks / 'swap'}"]
     append = (
-        f"console=ttyS0 quiet loglevel=3 panic=-1 unknown_nmi_panic mitigations=off"
-        f" hugepages=8 psi=1"
+        "console=ttyS0 quiet loglevel=3 panic=-1 unknown_nmi_panic mitigations=off hugepages=8 psi=1"
         f" systemd.show_status=false guest.boot={guest.boot} guest.rows={','.join(guest.rows)}"
         f" guest.timeout={timeout:.0f} {guest.append}"
     )
-    # Not thread=multi: there QEMU before 8.1 can miss that the kernel patches its code (as it does
-    # whenever the first v1 cgroup freezes), and a CPU then takes a trap that is gone for ever.
+    # Not thread=multi: there QEMU 7.2 can miss that the kernel patches its code (as it does whenever
+    # the first v1 cgroup freezes), and a CPU then takes a trap for ever that is not there any more.
     command = ["qemu-system-x86_64", "-accel", "tcg,thread=single", "-cpu", "max", "-smp", "2"]
     command += ["-m", "2048", "-nodefaults", "-display", "none", "-serial", "mon:stdio", "-no-reboot"]
     command += ["-kernel", f"{image.kernel(guest.kernel)}", "-append", append]
@@ -103,7 +102,6 @@ async def _watch(name: str, command: list[str], timeout: float) -> tuple[str | N
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
-        limit=MIB,
     )
     assert qemu.stdin is not None and qemu.stdout is not None
     try:
@@ -122,16 +120,24 @@ async def _watch(name: str, command: list[str], timeout: float) -> tuple[str | N
 async def _listen(
     console: asyncio.StreamReader, say: Callable[[bytes], None], timeout: float
 ) -> str | None:
-    """Pass lines on until there are no more; why one was not waited for."""
+    """Pass lines on until there are no more; why no more was waited for."""
     end = time.monotonic() + timeout
-    while True:
-        patience = min(SILENCE, end - time.monotonic())
-        try:
-            line = await asyncio.wait_for(console.readline(), patience)
-        except TimeoutError:
-            if patience == SILENCE:
-                return f"said nothing for {SILENCE} s"
-            return f"did not end within {timeout:.0f} s"
-        if not line:
-            return None
-        say(line)
+    rest = b""
+    try:
+        while True:
+            patience = min(SILENCE, end - time.monotonic())
+            try:
+                # Not readline(): a dot for each test is a sign of life too.
+                said = await asyncio.wait_for(console.read(MIB), patience)
+            except TimeoutError:
+                if patience == SILENCE:
+                    return f"said nothing for {SILENCE} s"
+                return f"did not end within {timeout:.0f} s"
+            if not said:
+                return None
+            *lines, rest = (rest + said).split(b"\n")
+            for line in lines:
+                say(line)
+    finally:
+        if rest:
+            say(rest)
