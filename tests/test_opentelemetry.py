@@ -219,8 +219,9 @@ def test_the_values_are_those_of_stats(
         assert 0 <= first["container.memory.working_set"] <= first["container.memory.usage"]
         assert first["container.memory.available"] + first["container.memory.working_set"] == 64 << 20
         assert "container.cpu.usage{user}" not in first
-        whole = first["container.cpu.time{user}"] + first["container.cpu.time{system}"]
-        assert 0 <= whole <= (cgroup.stats().cpu.usage_usec or 0) / 1e6
+        parts = (first[f"container.cpu.time{{{mode}}}"] for mode in ("user", "system"))
+        whole = sum(round(seconds * 1e6) for seconds in parts)
+        assert 0 <= whole <= (cgroup.stats().cpu.usage_usec or 0)
         second = metrics(reader)
         assert values(second)["container.cpu.usage{user}"] >= 0
         (point,) = second["container.memory.usage"].data.data_points
