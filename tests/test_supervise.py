@@ -155,26 +155,29 @@ def test_the_policy_changes_between_two_runs(box: Sandbox, eventually: Any) -> N
 @pytest.mark.kernel
 def test_from_many_threads(box: Sandbox) -> None:
     supervised = box.supervise(["sleep", "1000"], restart="always")
+    states: set[str] = set()
 
     def change() -> None:
         for number in range(300):
             supervised.restart = ("always", "no", "on-failure:3")[number % 3]
-            assert supervised.state == "running"
+            states.add(supervised.state)
 
     threads = [threading.Thread(target=change) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    assert states == {"running"}
     supervised.stop()
 
 
 @pytest.mark.kernel
 def test_each_run_has_its_own_verdict(needs: Any, tmp_path: Path, eventually: Any) -> None:
     needs("memory")
-    once = tmp_path / "once"
+    once, seen = tmp_path / "once", tmp_path / "seen"
     code = (
-        f"import os, sys\nif os.path.exists({str(once)!r}): sys.exit(4)\n"
+        f"import os, sys, time\nif os.path.exists({str(once)!r}):\n"
+        f"    while not os.path.exists({str(seen)!r}): time.sleep(0.01)\n    sys.exit(4)\n"
         f"open({str(once)!r}, 'w')\nx = b'1' * (200 << 20)"
     )
     with Sandbox(memory="50M") as box:
@@ -182,6 +185,7 @@ def test_each_run_has_its_own_verdict(needs: Any, tmp_path: Path, eventually: An
         eventually(lambda: supervised.last is not None)
         first = supervised.last
         assert first is not None
+        seen.touch()
         done = supervised.wait(PATIENCE)
     assert first.verdict is Verdict.OOM
     assert (done.verdict, done.returncode) == (Verdict.EXIT, 4)
@@ -229,8 +233,11 @@ def test_the_end_of_the_interpreter_ends_it(tmp_path: Path, eventually: Any) -> 
 @pytest.mark.kernel
 def test_a_start_that_fails_in_an_unforeseen_way_is_a_failed_run(tmp_path: Path) -> None:
     with Sandbox() as box, (tmp_path / "out").open("wb") as out:
-        program = box.supervise(["sh", "-c", "sleep 0.1; exit 1"], "on-failure:1", stdout=out)
+        go = tmp_path / "go"
+        wait = f"while ! test -e {go}; do sleep 0.02; done; exit 1"
+        program = box.supervise(["sh", "-c", wait], "on-failure:1", stdout=out)
         out.close()
+        go.touch()
         assert program.wait(PATIENCE).returncode == 125
         assert program.state == "exited"
         assert program.pid is None
@@ -272,6 +279,49 @@ def test_a_frozen_box_waits_with_restarts(eventually: Any) -> None:
         box.thaw()
         eventually(lambda: program.restarts > before + 1)
         assert program.last.returncode == 0
+
+
+@pytest.mark.kernel
+def test_who_is_overtaken_by_a_freeze_waits_too(
+    eventually: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[None] = []
+
+    def too_early() -> bool:
+        if not asked:
+            box.freeze(PATIENCE)
+        asked.append(None)
+        return False
+
+    with Sandbox() as box:
+        program = box.supervise(["true"], "always")
+        monkeypatch.setattr(program, "_frozen", too_early)
+        eventually(lambda: len(asked) > 3)
+        restarts = program.restarts
+        assert (program.state, program.pid) == ("restarting", None)
+        assert program.last is not None
+        assert program.last.returncode == 0
+        box.thaw()
+        eventually(lambda: program.restarts > restarts)
+        assert program.last.returncode == 0
+
+
+@pytest.mark.kernel
+def test_one_that_is_frozen_as_it_starts_does_not_hold_up_the_end(
+    eventually: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[None] = []
+
+    def too_early() -> bool:
+        box.cgroup.freeze(PATIENCE)
+        asked.append(None)
+        return False
+
+    with Sandbox() as box:
+        program = box.supervise(["true"], "always")
+        monkeypatch.setattr(program, "_frozen", too_early)
+        eventually(lambda: asked and box.cgroup.procs)
+    assert program.state == "exited"
 
 
 @pytest.mark.kernel

@@ -9,11 +9,12 @@ import subprocess
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Self, Unpack
 
 from cgroupkit import delegation, tree
 from cgroupkit.cgroup import Cgroup
-from cgroupkit.errors import InvalidValueError
+from cgroupkit.errors import CgroupKitError, InvalidValueError
 from cgroupkit.options import Options
 from cgroupkit.plan import apply
 from cgroupkit.resources import Resources
@@ -21,7 +22,7 @@ from cgroupkit.sandbox import leftovers
 from cgroupkit.sandbox.isolation import Isolate, isolation
 from cgroupkit.sandbox.launch import Launch, launcher_path, start
 from cgroupkit.sandbox.outcome import Done, Verdict
-from cgroupkit.sandbox.supervise import RestartPolicy, Supervised, check_streams
+from cgroupkit.sandbox.supervise import FrozenBoxError, RestartPolicy, Supervised, check_streams
 from cgroupkit.sandbox.usage import Meter
 from cgroupkit.stats import Stats
 
@@ -122,6 +123,10 @@ class Sandbox:
         if cgroup is None:
             return
         if os.getpid() == self._owner:
+            if self._supervised:
+                # A start that was overtaken by a freeze would hold up all that follows.
+                with suppress(CgroupKitError):
+                    cgroup.kill()
             for supervised in self._supervised:
                 supervised.give_up()
             try:
@@ -178,7 +183,7 @@ class Sandbox:
     def _start(self, args: Argv, pass_fds: Sequence[int], kwargs: dict[str, Any]) -> Launch:
         self.cgroup  # noqa: B018
         if self._frozen:
-            raise InvalidValueError("nothing can start in a frozen box: thaw() it first")
+            raise FrozenBoxError("nothing can start in a frozen box: thaw() it first")
         command = _command(args)
         _refuse(kwargs)
         self._runs += 1

@@ -39,6 +39,11 @@ GOOD_RUN = 10.0
 _THAW_POLL = 0.1
 _PATIENCE = 10.0
 
+
+class FrozenBoxError(InvalidValueError):
+    """Nothing can start now, through no fault of the program."""
+
+
 _WORDS = ("no", "always", "unless-stopped", "on-failure")
 _POLICY = re.compile(r"(no|always|unless-stopped|on-failure)(?::(\d{1,9}))?", re.ASCII)
 
@@ -249,17 +254,16 @@ class Supervised:
             self._changed.notify_all()
             if self._changed.wait_for(self._unwanted, seconds) or self._unwanted():
                 return False
-            while self._frozen():
+            while self._frozen() or not self._begin():
                 if self._changed.wait_for(self._unwanted, _THAW_POLL):
                     return False
             self._restarts += 1
             self._state = "running"
-            self._begin()
             self._changed.notify_all()
             return True
 
     def _frozen(self) -> bool:
-        """Whether a program could not begin: that is no failure of it."""
+        """Whether a program that is started would wait for the thaw."""
         try:
             return self._box.cgroup.frozen
         except (CgroupKitError, OSError):
@@ -269,18 +273,25 @@ class Supervised:
         code = self._last.returncode if self._last else 0
         return self._stopped or not self._policy.restarts(code, self._restarts)
 
-    def _begin(self) -> None:
-        """Under the lock: who closes the box knows that nothing is just being started."""
+    def _begin(self) -> bool:
+        """Under the lock: who closes the box knows that nothing is just being started.
+
+        False if the box has been frozen meanwhile.
+        """
         self._failed = None
         try:
             self._meter = Meter(self._box.cgroup, fresh=False)
             self._process = self._start()
+        except FrozenBoxError:
+            self._meter.close()
+            return False
         except ProgramNotFoundError:
             self._failed = 127
         except ProgramAccessError:
             self._failed = 126
         except Exception:  # whatever it is, who waits has to learn that it did not start
             self._failed = 125
+        return True
 
     def _run(self) -> int:
         return self._process.wait() if self._failed is None else self._failed
