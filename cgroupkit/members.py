@@ -25,6 +25,7 @@ from cgroupkit.errors import (
 from cgroupkit.hierarchy import host, key_of, paths_of
 from cgroupkit.tree import Branch
 from cgroupkit.units import invalid
+from cgroupkit.waiting import turns
 
 Branches = tuple[Branch, ...]
 
@@ -164,7 +165,7 @@ def freeze(branches: Branches, timeout: float) -> None:
     deadline = time.monotonic() + timeout
     try:
         _set_frozen(branch, True)
-        for _ in _pauses(deadline):
+        for _ in turns(deadline):
             if frozen((branch,)):
                 return
             if branch.version == 1:
@@ -184,18 +185,6 @@ def freeze(branches: Branches, timeout: float) -> None:
 
 def thaw(branches: Branches) -> None:
     _set_frozen(freezer_of(branches), False)
-
-
-def _pauses(deadline: float) -> Iterator[None]:
-    """Turns with growing pauses until *deadline*; at least one."""
-    pause = 0.0002
-    while True:
-        yield
-        left = deadline - time.monotonic()
-        if left <= 0:
-            return
-        time.sleep(min(pause, left))
-        pause = min(pause * 2, 0.05)
 
 
 # Killing
@@ -263,7 +252,7 @@ def kill(branches: Branches, timeout: float) -> None:
     if same_path(inside) and inside[0].version == 2 and not _kill_v2(inside[0], freezer, deadline):
         freezer = freezer or inside[0]
     left: set[int] = set()
-    for _ in _pauses(deadline):
+    for _ in turns(deadline):
         left = _kill_listed(inside, freezer)
         if not left:
             return

@@ -21,6 +21,7 @@ from cgroupkit.errors import (
     TopologyError,
 )
 from cgroupkit.hierarchy import Hierarchy
+from cgroupkit.waiting import turns
 
 VANISHED = (errno.ENOENT, errno.ENODEV, errno.ENAMETOOLONG)
 """A directory that is gone, or lies deeper than a path can tell (PATH_MAX)."""
@@ -255,16 +256,13 @@ def _remove_below(directory: str, deadline: float) -> None:
 
 def _rmdir(directory: str, deadline: float) -> None:
     """rmdir; EBUSY is retried while nothing but dying processes can be the reason."""
-    pause = 0.0002
-    while True:
+    for last in turns(deadline):
         try:
             return os.rmdir(directory)
         except OSError as error:
             refused = files.refused(error, directory, "remove")
-            if error.errno != errno.EBUSY or _occupied(directory) or time.monotonic() > deadline:
+            if error.errno != errno.EBUSY or last or _occupied(directory):
                 raise refused from None
-        time.sleep(pause)
-        pause = min(pause * 2, 0.05)
 
 
 def _occupied(directory: str) -> bool:

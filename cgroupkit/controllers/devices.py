@@ -23,6 +23,7 @@ from cgroupkit.errors import (
     UnsupportedError,
     file_error,
 )
+from cgroupkit.waiting import turns
 
 RulesLike = str | DeviceRule | Iterable[str | DeviceRule] | None
 
@@ -81,16 +82,14 @@ def _take_v1(controller: Controller, wanted: allowlist.Listed) -> None:
 
 def _write_all(controller: Controller, writes: Iterable[allowlist.Write]) -> None:
     for file, text in writes:
-        deadline = time.monotonic() + _PATIENCE
-        while True:
+        for last in turns(time.monotonic() + _PATIENCE):
             try:
                 controller.write(file, text)
                 break
             except RejectedError:
                 # A removed child is in the way until the kernel has let go of it, which it does later.
-                if text != "a" or _has_children(controller) or time.monotonic() > deadline:
+                if text != "a" or last or _has_children(controller):
                     raise
-            time.sleep(0.001)
 
 
 def _has_children(controller: Controller) -> bool:
