@@ -117,7 +117,7 @@ def _plain(event: Event) -> dict[str, object]:
         "cgroup": event.cgroup.name if event.cgroup else None,
         "count": event.count,
         "detail": event.detail,
-        "time": round(time.time() - (time.monotonic_ns() - event.time) / 1e9, 3),
+        "time": (time.time_ns() - time.monotonic_ns() + event.time) // 1_000_000 / 1000,
         "monotonic_ns": event.time,
     }
 
