@@ -69,10 +69,11 @@ def _command(guest: Guest, image: Image, payload: Path, disks: Path, timeout: fl
     # In the order of their names in the guest, from vda on.
     kept = (f"{image.root},snapshot=on", f"{disks / 'spare'}", f"{payload},snapshot=on")
     drives = [*kept, f"{disks / 'results'}", f"{disks / 'swap'}"]
+    # no_timer_check: on a busy machine the clock of a guest that boots may not tick when that is tried.
     append = (
-        "console=ttyS0 quiet loglevel=3 panic=-1 unknown_nmi_panic mitigations=off hugepages=8 psi=1"
-        f" systemd.show_status=false guest.boot={guest.boot} guest.rows={','.join(guest.rows)}"
-        f" guest.timeout={timeout:.0f} {guest.append}"
+        "console=ttyS0 quiet loglevel=3 panic=-1 unknown_nmi_panic no_timer_check mitigations=off"
+        f" hugepages=8 psi=1 systemd.show_status=false guest.boot={guest.boot}"
+        f" guest.rows={','.join(guest.rows)} guest.timeout={timeout:.0f} {guest.append}"
     )
     # Not thread=multi: there QEMU 7.2 can miss that the kernel patches its code (as it does whenever
     # the first v1 cgroup freezes), and a CPU then takes a trap for ever that is not there any more.
