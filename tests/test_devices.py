@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import stat
 import sys
@@ -504,6 +505,7 @@ def test_a_long_list(program: Devices, nodes: Path, in_child: Any) -> None:
 @pytest.mark.kernel
 def test_no_descriptor_is_left(program: Devices, theirs: Callable[[str], None]) -> None:
     theirs("a")
+    gc.collect()
     before = os.listdir("/proc/self/fd")
     for rules in ("docker", ["c 1:3 r"], None, "docker"):
         program.rules = rules

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -270,16 +271,14 @@ def test_several_in_one_call(start: Start) -> None:
 # What it uses
 
 
-def test_stats_agree(docker: Docker, start: Start) -> None:
+def test_stats_agree(docker: Docker, start: Start, eventually: Any) -> None:
     """Memory and tasks within 1 %, CPU to the noise of a shared machine."""
     hold = "x=$(yes | head -c 25000000); while :; do :; done"
     identity = start("busy", "--memory=256m", "--cpus=0.5", command=("sh", "-c", hold))
     cgroup = Cgroup.of_container(identity)
-    end = time.monotonic() + PATIENCE
-    while cgroup.memory.current < 20 * MIB and time.monotonic() < end:
-        time.sleep(0.1)
-    time.sleep(2)
-    for _ in range(5):
+    eventually(lambda: cgroup.memory.current > 20 * MIB)
+    eventually(lambda: len(cgroup.procs) == 1)
+    for _ in range(10):
         theirs = docker_stats(docker, "busy")
         status, out = cgroupkit("stats", "--no-stream", "--format=json", "busy")
         assert status == 0

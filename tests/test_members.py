@@ -241,12 +241,12 @@ def test_the_whole_subtree_freezes(cgroup: Cgroup, sleeper: Any) -> None:
     assert not cgroup.frozen
 
 
-def test_an_empty_one_freezes(cgroup: Cgroup, sleeper: Any) -> None:
+def test_an_empty_one_freezes(cgroup: Cgroup, sleeper: Any, eventually: Any) -> None:
     cgroup.freeze(120)
     assert cgroup.frozen
     process = sleeper(cgroup)
     cgroup.freeze(120)
-    assert stopped(process.pid)
+    eventually(lambda: stopped(process.pid))
     cgroup.thaw()
 
 

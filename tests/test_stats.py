@@ -66,17 +66,16 @@ def test_a_moment_does_not_change() -> None:
     assert pickle.loads(pickle.dumps(stats)) == stats
 
 
-def test_the_machines_cpu_time_grows() -> None:
-    one, two = host_cpu(), host_cpu()
+def test_the_machines_cpu_time_grows(eventually: Any) -> None:
+    one = host_cpu()
     assert one is not None
-    assert two is not None
-    assert one.usage_usec <= two.usage_usec
     assert one.online == os.cpu_count()
+    eventually(lambda: (two := host_cpu()) and two.usage_usec > one.usage_usec)
 
 
 @pytest.mark.kernel
 @pytest.mark.rootless
-def test_a_cgroup_with_a_process(cgroup: Cgroup, sleeper: Any, hog: Any) -> None:
+def test_a_cgroup_with_a_process(cgroup: Cgroup, sleeper: Any, hog: Any, eventually: Any) -> None:
     sleeper(cgroup)
     hog(cgroup, 16 * MIB)
     stats = cgroup.stats()
@@ -94,7 +93,8 @@ def test_a_cgroup_with_a_process(cgroup: Cgroup, sleeper: Any, hog: Any) -> None
         assert memory.stat is not None
         assert memory.stat.anon is not None
         assert memory.current >= 16 * MIB
-        assert memory.stat.anon > 8 * MIB
+        # Linux 6.1 skips the flush of its counters while somebody else is at it.
+        eventually(lambda: cgroup.stats().memory.stat.anon > 8 * MIB)
         assert stats.working_set is not None
         assert stats.working_set <= memory.current
     if host().controllers["cpuacct"].available:

@@ -20,28 +20,36 @@ def cpus_used(box: Sandbox, seconds: float) -> float:
     return used * 1000 / (after.time_ns - before.time_ns)
 
 
+def takes(box: Sandbox, low: float, high: float, seconds: float) -> bool:
+    """Whether the box takes from *low* to *high* CPUs, at the tenth look at the latest.
+
+    Others may want the CPUs too, and a virtual machine that stands still takes it for time used.
+    """
+    return any(low <= cpus_used(box, seconds) <= high for _ in range(10))
+
+
 with Sandbox(memory="64M") as box:  # a memory bomb
     done = box.run([sys.executable, "-c", "b'x' * (1 << 30)"])
 assert done.verdict is Verdict.OOM, done
 assert done.usage.memory.peak is None or 60 * MIB <= done.usage.memory.peak <= 65 * MIB, done.usage
 
 with Sandbox(pids_limit=32) as box:  # a fork bomb
-    done = box.run([sys.executable, "-c", BREED], timeout=5)
+    for timeout in (5, 60):  # seconds; not everywhere do the first suffice for 32 forks
+        done = box.run([sys.executable, "-c", BREED], timeout=timeout)
+        if done.usage.pids.events.max:
+            break
 assert done.verdict is Verdict.TIMEOUT and done.usage.pids.peak in (32, None), done.usage
 assert done.usage.pids.events.max, done.usage  # forks were refused
 
 with Sandbox(memory="1G", cpus=0.5) as box:  # a CPU hog
     hog = box.popen([sys.executable, "-c", SPIN], stdout=subprocess.PIPE)
     assert hog.stdout and hog.stdout.readline()
-    shares = [cpus_used(box, 2)]
-    while shares[-1] < 0.45 and len(shares) < 5:  # others may want the CPUs too: it gets less then
-        shares.append(cpus_used(box, 2))
-    assert shares[-1] >= 0.45 and max(shares) <= 0.55, shares
+    assert takes(box, 0.45, 0.55, seconds=2)
 
-    box.freeze()  # it makes no progress until it is thawed
-    assert cpus_used(box, 0.5) < 0.01
+    box.freeze(timeout=60)  # it makes no progress until it is thawed
+    assert takes(box, 0, 0.01, seconds=0.5)
     box.thaw()
-    assert cpus_used(box, 0.5) > 0.01
+    assert takes(box, 0.05, 1, seconds=0.5)
 
     for size in ("200M", "2G"):  # live, smaller and larger
         box.update(memory=size)
