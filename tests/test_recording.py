@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import io
 import json
 import os
 import resource
@@ -17,11 +19,11 @@ from typing import Any
 
 import pytest
 
-from cgroupkit import Cgroup, Sandbox, Verdict
+from cgroupkit import Cgroup, Sandbox, Verdict, threads
 from cgroupkit.cli import main
 from cgroupkit.errors import CgroupKitError, FileError, InvalidValueError, NotFoundError
 from cgroupkit.hierarchy import host
-from cgroupkit.recording import Recorder, load
+from cgroupkit.recording import Recorder, load, loading
 
 PATIENCE = 120
 MIB = 1 << 20
@@ -90,7 +92,8 @@ def test_a_run_from_before_it_to_after_it(box: Any, file: Path, needs: Any) -> N
     needs("memory")
     sandbox = box(memory="64M")
     with Recorder(sandbox.cgroup, file, hz=50, argv=["sh", b"-c", "..."]) as recorder:
-        done = sandbox.run(["sh", "-c", "sleep 0.5; exit 3"])
+        more = f"until test $(wc -l <{file}) -gt 10; do sleep 0.05; done"
+        done = sandbox.run(["sh", "-c", f"{more}; sleep 0.5; exit 3"])
         recorder.ended(done)
     assert recorder.error is None
     recording = load(file)
@@ -185,7 +188,7 @@ def test_one_that_is_made_anew_is_another(cgroup: Cgroup, file: Path, needs: Any
 
 @pytest.mark.kernel
 def test_missed_ticks_are_counted_and_not_made_up_for(
-    cgroup: Cgroup, file: Path, monkeypatch: pytest.MonkeyPatch
+    cgroup: Cgroup, file: Path, monkeypatch: pytest.MonkeyPatch, eventually: Callable[..., None]
 ) -> None:
     original = Recorder._read
 
@@ -195,7 +198,7 @@ def test_missed_ticks_are_counted_and_not_made_up_for(
 
     monkeypatch.setattr(Recorder, "_read", slow)
     with Recorder(cgroup, file, hz=100) as recorder:
-        time.sleep(1)
+        eventually(lambda: recorder.samples > 20)
     assert recorder.missed >= 2 * (recorder.samples - 3) > 0
     gaps = [b - a for a, b in zip(load(file).times, load(file).times[1:], strict=False)]
     assert min(gaps[:-1]) >= 0.03
@@ -222,6 +225,7 @@ def test_an_error_ends_the_recording_and_not_the_block(
 
 @pytest.mark.kernel
 def test_nothing_is_left(cgroup: Cgroup, file: Path) -> None:
+    gc.collect()
     before = len(os.listdir("/proc/self/fd")), threading.active_count()
     with pytest.raises(KeyError), Recorder(cgroup, file):
         raise KeyError("the block's own")
@@ -329,6 +333,26 @@ def test_two_at_once_do_not_share_a_file(cgroup: Cgroup, file: Path) -> None:
 
 
 @pytest.mark.kernel
+def test_an_interrupt_as_it_begins_still_ends_the_file(
+    cgroup: Cgroup, file: Path, monkeypatch: pytest.MonkeyPatch, eventually: Callable[..., None]
+) -> None:
+    recorder = Recorder(cgroup, file, hz=100)
+
+    def interrupted(thread: threading.Thread) -> None:
+        thread.start()
+        eventually(lambda: recorder.samples > 3)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threads, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        recorder.__enter__()
+    assert not recorder._thread.is_alive()
+    recording = load(file)
+    assert recording.end is not None
+    assert recording.end.samples == len(recording.times) == recorder.samples
+
+
+@pytest.mark.kernel
 def test_without_a_thread_nothing_is_left_open(
     cgroup: Cgroup, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -336,6 +360,7 @@ def test_without_a_thread_nothing_is_left_open(
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
+    gc.collect()
     before = os.listdir("/proc/self/fd")
     recorder = Recorder(cgroup, file)
     with pytest.raises(FileError, match="cannot start a thread: EAGAIN"):
@@ -355,6 +380,15 @@ def test_what_a_killed_recorder_leaves(file: Path) -> None:
     file.write_bytes(whole + b'{"t": 0.2, "mem\n{"t": 0.3}\n')
     with pytest.raises(InvalidValueError, match="line 4 is broken"):
         load(file)
+
+
+def test_a_line_that_is_completed_while_it_is_read() -> None:
+    class Growing(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            return b"}\n"
+
+    file = Growing(json.dumps(HEADER).encode() + b'\n{"t": 0}\n{"t": 1')
+    assert list(loading._read(file, "run.jsonl").times) == [0]
 
 
 @pytest.mark.parametrize(

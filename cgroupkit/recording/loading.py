@@ -172,7 +172,7 @@ def _read(file: Any, name: str) -> Recording:
                 changed.numbers.append(len(times) - 1)
                 changed.values.append(value)
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
-            if not file.read(1):
+            if not line.endswith(b"\n") or not file.read(1):  # it is being written, or was
                 break
             raise InvalidValueError(f"{name}: line {number} is broken: record it anew") from None
     return Recording(header=header, times=times, end=end, changes=changes)

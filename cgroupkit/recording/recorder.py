@@ -85,7 +85,10 @@ class Recorder(Closing):
             self._begin()
             threads.start(self._thread)
         except BaseException:
-            self._release()
+            if self._thread.ident is None:
+                self._release()
+            else:  # interrupted as it had just begun
+                self.close()
             raise
         return self
 
@@ -151,6 +154,7 @@ class Recorder(Closing):
         self._lines.write({"end": {**about, **self._end}})
 
     def _release(self) -> None:
+        self._leave.set()
         for _, sampler in self._samplers:
             sampler.close()
         self._samplers.clear()
