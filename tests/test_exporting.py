@@ -353,7 +353,7 @@ def _of(sweep: Sweep, cgroup: Cgroup) -> Row | None:
 def test_containers_come_and_go(podman: Podman, parent: Cgroup) -> None:
     name = f"export-{os.getpid()}"
     with sweeper(count=True) as found, sweeper(tree=parent) as tree:
-        before = paths(found.sweep())
+        found.sweep()
         status, id = podman.run(name, f"--cgroup-parent={parent.name}")
         assert status == 0, id
         try:
@@ -380,7 +380,7 @@ def test_containers_come_and_go(podman: Podman, parent: Cgroup) -> None:
                 assert only.name == name
         finally:
             podman("rm", "--force", "--time=0", id)
-        assert paths(found.sweep()) == before
+        assert container.cgroup.name not in paths(found.sweep())
 
 
 @kernel
@@ -391,7 +391,7 @@ def test_a_name_is_asked_for_once(
 
     def name_of(container: Container) -> str | None:
         asked.append(container.id)
-        return "web" if len(asked) > 1 else None  # its state is written a moment later
+        return "web" if asked.count(id) > 1 else None  # its state is written a moment later
 
     monkeypatch.setattr(naming, "name_of", name_of)
     id = secrets.token_hex(32)

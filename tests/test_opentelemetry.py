@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import subprocess
@@ -30,6 +31,11 @@ from cgroupkit.opentelemetry import CgroupInstruments  # noqa: E402
 
 PATIENCE = 120
 kernel = pytest.mark.kernel
+
+
+@pytest.fixture(autouse=True)
+def a_slow_collection_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cgroupkit.opentelemetry._FRESH", PATIENCE)
 
 
 @pytest.fixture
@@ -212,7 +218,7 @@ def test_the_values_are_those_of_stats(
     needs("pids")
     cgroup.update(memory="64M", pids_limit=50)
     sleeper(cgroup)
-    with CgroupInstruments([cgroup], meter_provider=provider):
+    with CgroupInstruments([cgroup], meter_provider=provider, timeout=PATIENCE):
         first = values(metrics(reader))
         assert first["cgroup.memory.limit"] == 64 << 20
         assert (first["cgroup.pids.count"], first["cgroup.pids.limit"]) == (1, 50)
@@ -261,7 +267,7 @@ def test_no_value_is_older_than_its_collection(
     cgroup: Cgroup, reader: InMemoryMetricReader, provider: MeterProvider, needs: Any
 ) -> None:
     needs("pids")
-    with CgroupInstruments([cgroup], meter_provider=provider):
+    with CgroupInstruments([cgroup], meter_provider=provider, timeout=PATIENCE):
         for limit in (10, 20, 30):
             cgroup.pids.max = limit
             assert values(metrics(reader))["cgroup.pids.limit"] == limit
@@ -278,7 +284,7 @@ def test_what_was_read_long_ago_is_read_again(
         for name in ("cgroup.pids.count", "cgroup.pids.limit")
     )
     cgroup.pids.max = 10
-    with CgroupInstruments([cgroup], meter_provider=provider) as instruments:
+    with CgroupInstruments([cgroup], meter_provider=provider, timeout=PATIENCE) as instruments:
         instruments.observe(count, PATIENCE)
         cgroup.pids.max = 20
         (shared,) = instruments.observe(limit, PATIENCE)
@@ -293,9 +299,10 @@ def test_what_was_read_long_ago_is_read_again(
 def test_after_the_end_there_is_nothing(
     cgroup: Cgroup, reader: InMemoryMetricReader, provider: MeterProvider
 ) -> None:
+    gc.collect()
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(2):  # the meter keeps its instruments, which serve again
-        with CgroupInstruments([cgroup], meter_provider=provider) as instruments:
+        with CgroupInstruments([cgroup], meter_provider=provider, timeout=PATIENCE) as instruments:
             assert values(metrics(reader))["cgroupkit.sweep.cgroups"] == 1
             assert len(os.listdir("/proc/self/fd")) > before
         assert metrics(reader) == {}
@@ -305,11 +312,12 @@ def test_after_the_end_there_is_nothing(
 
 @kernel
 def test_a_second_one(cgroup: Cgroup, reader: InMemoryMetricReader, provider: MeterProvider) -> None:
+    gc.collect()
     before = len(os.listdir("/proc/self/fd"))
-    first = CgroupInstruments([cgroup], meter=provider.get_meter("mine"))
+    first = CgroupInstruments([cgroup], meter=provider.get_meter("mine"), timeout=PATIENCE)
     with pytest.raises(InvalidValueError, match=r"already.* close\(\).* another meter"):
-        CgroupInstruments([cgroup], meter=provider.get_meter("mine"))
-    with CgroupInstruments([cgroup], meter_provider=provider):
+        CgroupInstruments([cgroup], meter=provider.get_meter("mine"), timeout=PATIENCE)
+    with CgroupInstruments([cgroup], meter_provider=provider, timeout=PATIENCE):
         data = reader.get_metrics_data()
         assert data is not None
         (resource,) = data.resource_metrics
@@ -326,7 +334,7 @@ def test_cgroups_come_and_go(
         found = metrics(reader).get("container.cpu.time")
         return {point.attributes["cgroup.path"] for point in found.data.data_points} if found else set()
 
-    with CgroupInstruments(tree=cgroup.name, meter_provider=provider):
+    with CgroupInstruments(tree=cgroup.name, meter_provider=provider, timeout=PATIENCE):
         assert seen() == set()
         inner = Cgroup.create(f"{cgroup.name}/inner")
         seen()
@@ -347,7 +355,7 @@ def test_a_collector_that_has_no_time_to_wait(
         return {}
 
     monkeypatch.setattr(Sampler, "sample", slow)
-    with CgroupInstruments([cgroup], meter_provider=provider) as instruments:
+    with CgroupInstruments([cgroup], meter_provider=provider, timeout=PATIENCE) as instruments:
         first = threading.Thread(target=instruments.observe, args=(INSTRUMENTS[0], PATIENCE))
         first.start()
         assert busy.wait(PATIENCE)
@@ -362,7 +370,7 @@ def test_a_collector_that_has_no_time_to_wait(
 def test_a_fork_in_the_middle_of_a_collection(
     cgroup: Cgroup, provider: MeterProvider, in_child: Any
 ) -> None:
-    found = CgroupInstruments([cgroup], meter=provider.get_meter("mine"))
+    found = CgroupInstruments([cgroup], meter=provider.get_meter("mine"), timeout=PATIENCE)
     with found._lock, found._sweeper._lock, found._post._lock:  # as threads that the child has not
 
         def work() -> int:

@@ -242,7 +242,7 @@ def test_the_values_are_those_of_stats(
     needs("cpu")
     cgroup.update(memory="64M", memory_reservation="32M", pids_limit=50, cpus=1.5, cpu_shares=2048)
     sleeper(cgroup)
-    with CgroupCollector([cgroup], registry=registry):
+    with CgroupCollector([cgroup], registry=registry, timeout=PATIENCE):
         found = scraped(registry)
         labels = {"id": cgroup.name, "name": "", "image": ""}
 
@@ -282,7 +282,7 @@ def test_nothing_is_missing_that_could_be_read(cgroup: Cgroup, sleeper: Any) -> 
 
 @kernel
 def test_a_tree_is_followed(cgroup: Cgroup, registry: CollectorRegistry) -> None:
-    with CgroupCollector(tree=cgroup.name, registry=registry):
+    with CgroupCollector(tree=cgroup.name, registry=registry, timeout=PATIENCE):
         assert scraped(registry)["cgroupkit_cgroups"].samples[0].value == 0
         inner = Cgroup.create(f"{cgroup.name}/inner")
         scraped(registry)
@@ -295,7 +295,7 @@ def test_a_name_of_any_bytes(cgroup: Cgroup, registry: CollectorRegistry, needs:
     """One cgroup of somebody's must not spoil the scrape of all."""
     needs("pids")
     os.mkdir(os.fsencode(cgroup.path("pids")) + b'/\xff"\\')
-    with CgroupCollector(tree=cgroup, registry=registry):
+    with CgroupCollector(tree=cgroup, registry=registry, timeout=PATIENCE):
         scraped(registry)
         (sample,) = scraped(registry)["container_last_seen"].samples
         assert sample.labels["id"] == f'{cgroup.name}/\\xff"\\'
@@ -304,14 +304,14 @@ def test_a_name_of_any_bytes(cgroup: Cgroup, registry: CollectorRegistry, needs:
 @kernel
 def test_two_collectors(cgroup: Cgroup, registry: CollectorRegistry) -> None:
     refused = pytest.raises(InvalidValueError, match=r"already.* close\(\) it first.* registry=")
-    with CgroupCollector([cgroup], registry=registry), refused as caught:
-        CgroupCollector([cgroup], registry=registry)
+    with CgroupCollector([cgroup], registry=registry, timeout=PATIENCE), refused as caught:
+        CgroupCollector([cgroup], registry=registry, timeout=PATIENCE)
     assert len(str(caught.value)) < 200
-    with CgroupCollector([cgroup], registry=registry):
+    with CgroupCollector([cgroup], registry=registry, timeout=PATIENCE):
         assert scraped(registry)["cgroupkit_cgroups"].samples[0].value == 1
         for other in (CollectorRegistry(), None):
             CgroupCollector([cgroup], registry=other).close()
-    collector = CgroupCollector([cgroup], registry=registry)
+    collector = CgroupCollector([cgroup], registry=registry, timeout=PATIENCE)
     registry.unregister(collector)
     collector.close()
     collector.close()
@@ -340,7 +340,7 @@ def test_names_are_told_once_and_not_both_ways() -> None:
 
 
 def command(*words: str) -> list[str]:
-    return [sys.executable, "-m", "cgroupkit", "metrics", *words]
+    return [sys.executable, "-m", "cgroupkit", "metrics", f"--timeout={PATIENCE}", *words]
 
 
 @kernel
@@ -361,7 +361,7 @@ def test_the_command_knows_containers(
     name = made.name.rpartition("/")[2]
     label = f'container_memory_usage_bytes{{id="{made.name}",image="",name="{name}"}}'
     for words in ([], [name], ["--tree", cgroup.name]):
-        assert main(["metrics", "--once", *words]) == 0
+        assert main(["metrics", "--once", f"--timeout={PATIENCE}", *words]) == 0
         assert label in capsys.readouterr().out
 
 
@@ -526,8 +526,11 @@ def test_clients_that_say_nothing_are_not_many(server: Server, eventually: Any) 
 def test_a_client_that_is_too_slow(
     server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(server.RequestHandlerClass, "timeout", 0.1)
-    with socket.create_connection(("127.0.0.1", server.server_port), timeout=PATIENCE) as slow:
+    with (
+        monkeypatch.context() as hasty,
+        socket.create_connection(("127.0.0.1", server.server_port), timeout=PATIENCE) as slow,
+    ):
+        hasty.setattr(server.RequestHandlerClass, "timeout", 0.1)
         slow.sendall(b"GET /")
         assert slow.recv(100) == b""
     assert ask(server) == "yes\n"
@@ -537,8 +540,11 @@ def test_a_client_that_is_too_slow(
 def test_a_client_that_says_a_little_now_and_then(
     server: Server, monkeypatch: pytest.MonkeyPatch, eventually: Any
 ) -> None:
-    monkeypatch.setattr(serving, "PATIENCE", 0.3)
-    with socket.create_connection(("127.0.0.1", server.server_port), timeout=PATIENCE) as slow:
+    with (
+        monkeypatch.context() as hasty,
+        socket.create_connection(("127.0.0.1", server.server_port), timeout=PATIENCE) as slow,
+    ):
+        hasty.setattr(serving, "PATIENCE", 0.3)
         slow.sendall(b"GET / HTTP/1.0\r\nX: ")
 
         def ended() -> bool:
@@ -660,19 +666,19 @@ def test_prometheus_answers(
                 except OSError:
                     return []
 
-            usage = f'container_memory_usage_bytes{{id="{cgroup.name}"}}'
-            eventually(lambda: query(usage), "Prometheus has no such metric")
+            def values(words: str) -> list[str]:
+                """None while a scrape that took too long is the last one."""
+                return [found["value"][1] for found in query(words)]
 
             def right() -> bool:
-                (found,) = query(usage)
-                return int(found["value"][1]) == cgroup.memory.current >= 16 << 20
+                found = values(f'container_memory_usage_bytes{{id="{cgroup.name}"}}')
+                return found == [str(cgroup.memory.current)] and cgroup.memory.current >= 16 << 20
 
-            eventually(right)
-            (up,) = query("up")
-            assert up["value"][1] == "1"
-            assert len(query(f'{{id="{cgroup.name}"}}')) > 20
-            (kinds,) = query('count({job="cgroups",__name__=~"container_.*"}) > bool 20')
-            assert kinds["value"][1] == "1"
+            eventually(right, "Prometheus has no such metric, or a wrong value")
+            eventually(lambda: values("up") == ["1"])
+            eventually(lambda: len(query(f'{{id="{cgroup.name}"}}')) > 20)
+            kinds = 'count({job="cgroups",__name__=~"container_.*"}) > bool 20'
+            eventually(lambda: values(kinds) == ["1"])
         finally:
             exporter.terminate()
             assert exporter.wait(PATIENCE) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import pty
@@ -290,6 +291,7 @@ class Session:
         self.before = termios.tcgetattr(self.slave)
         self.screen = Screen()
         self.output = ""
+        self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self.process = subprocess.Popen(
             ("setsid", "--ctty", *words),
             stdin=self.slave,
@@ -301,7 +303,7 @@ class Session:
     def read(self, seconds: float = 0.05) -> bool:
         if not select.select([self.master], [], [], seconds)[0]:
             return False
-        text = os.read(self.master, 1 << 16).decode("utf-8", "replace")
+        text = self.decoder.decode(os.read(self.master, 1 << 16))
         self.output += text
         # What is not complete yet waits for its end.
         self._rest = getattr(self, "_rest", "") + text
@@ -328,7 +330,7 @@ class Session:
         while self.process.poll() is None:
             self.read()
             assert time.monotonic() < deadline, "it does not end"
-        while self.read(0):
+        while self.read(0.2):
             pass
         return self.process.returncode
 
