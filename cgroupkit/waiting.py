@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Iterator
 
-_LEAST = 10
 _FIRST, _LONGEST = 0.0002, 0.05
+_LAST = 10
 
 
 def turns(deadline: float) -> Iterator[bool]:
-    """Turns with growing pauses until *deadline* (``time.monotonic()``), True with the last one.
+    """Turns with growing pauses until *deadline* (``time.monotonic()``), True with the very last one.
 
-    There are ten at least, which take a tenth of a second: a virtual machine that is stopped over the
-    deadline has had no time to do what is waited for.
+    After the deadline there are ten more, in a tenth of a second: a virtual machine that was stopped
+    over it has had no time to do what is waited for.
     """
-    pause = _FIRST
-    for number in itertools.count(1):
+    for pause in _pauses():
         left = deadline - time.monotonic()
-        last = left <= 0 and number >= _LEAST
-        yield last
-        if last:
-            return
-        time.sleep(min(pause, left) if left > 0 else pause)
+        if left <= 0:
+            break
+        yield False
+        time.sleep(min(pause, left))
+    for _, pause in zip(range(_LAST - 1), _pauses(), strict=False):
+        yield False
+        time.sleep(pause)
+    yield True
+
+
+def _pauses() -> Iterator[float]:
+    pause = _FIRST
+    while True:
+        yield pause
         pause = min(pause * 2, _LONGEST)

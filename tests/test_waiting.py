@@ -35,7 +35,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def test_turns_go_on_until_the_deadline(clock: Clock) -> None:
     lasts = list(turns(clock.now + 2))
     assert lasts == [False] * (len(lasts) - 1) + [True]
-    assert clock.now == pytest.approx(102)
+    assert clock.now == pytest.approx(102.1, abs=0.02)
     assert clock.slept[0] < 0.001
     assert max(clock.slept) == 0.05
 
@@ -47,12 +47,12 @@ def test_one_can_stop(clock: Clock) -> None:
     assert len(clock.slept) == 3
 
 
-@pytest.mark.parametrize("late", [0.0, 1000.0])
-def test_who_was_stopped_over_the_deadline_has_ten_turns_all_the_same(
-    clock: Clock, late: float
-) -> None:
-    again = turns(clock.now)
-    assert next(again) is False
-    clock.now += late
-    assert list(again) == [False] * 8 + [True]
-    assert 0.05 < sum(clock.slept) < 0.2
+@pytest.mark.parametrize("before", [0, 1, 30])
+def test_who_was_stopped_over_the_deadline_has_ten_more_turns(clock: Clock, before: int) -> None:
+    again = turns(clock.now + 2)
+    for _ in range(before):
+        assert next(again) is False
+    clock.now += 1000
+    clock.slept.clear()
+    assert list(again) == [False] * 9 + [True]
+    assert 0.1 < sum(clock.slept) < 0.2
