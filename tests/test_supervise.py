@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,13 @@ import pytest
 
 from cgroupkit import Sandbox, Verdict
 from cgroupkit.errors import FileError, InvalidValueError, ProgramNotFoundError
-from cgroupkit.sandbox.supervise import FIRST_PAUSE, LONGEST_PAUSE, RestartPolicy, pause
+from cgroupkit.sandbox.supervise import (
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    RestartPolicy,
+    Supervised,
+    pause,
+)
 
 PATIENCE = 120
 
@@ -281,47 +287,56 @@ def test_a_frozen_box_waits_with_restarts(eventually: Any) -> None:
         assert program.last.returncode == 0
 
 
+@pytest.fixture
+def overtaken(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """overtaken(program, freeze): a restart finds the box not frozen, and then it is."""
+
+    def overtake(program: Supervised, freeze: Callable[[float], None]) -> None:
+        real = program._start
+
+        def late() -> Any:
+            monkeypatch.setattr(program, "_start", real)
+            freeze(PATIENCE)
+            return real()
+
+        monkeypatch.setattr(program, "_start", late)
+
+    return overtake
+
+
 @pytest.mark.kernel
-def test_who_is_overtaken_by_a_freeze_waits_too(
-    eventually: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[None] = []
-
-    def too_early() -> bool:
-        if not asked:
-            box.freeze(PATIENCE)
-        asked.append(None)
-        return False
-
+@pytest.mark.parametrize("whose", ["box", "cgroup"])
+def test_who_is_overtaken_by_a_freeze_waits_too(whose: str, overtaken: Any, eventually: Any) -> None:
     with Sandbox() as box:
         program = box.supervise(["true"], "always")
-        monkeypatch.setattr(program, "_frozen", too_early)
-        eventually(lambda: len(asked) > 3)
+        overtaken(program, box.freeze if whose == "box" else box.cgroup.freeze)
+        eventually(lambda: box.cgroup.frozen)
+        program.restart = "on-failure"  # does not have to wait for the thaw
+        program.restart = "always"
         restarts = program.restarts
         assert (program.state, program.pid) == ("restarting", None)
         assert program.last is not None
         assert program.last.returncode == 0
-        box.thaw()
-        eventually(lambda: program.restarts > restarts)
+        box.cgroup.thaw()
+        eventually(lambda: program.restarts > restarts + 1)
         assert program.last.returncode == 0
 
 
 @pytest.mark.kernel
-def test_one_that_is_frozen_as_it_starts_does_not_hold_up_the_end(
-    eventually: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("stop", [False, True])
+def test_who_is_overtaken_by_a_freeze_does_not_hold_up_the_end(
+    stop: bool, overtaken: Any, eventually: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[None] = []
-
-    def too_early() -> bool:
-        box.cgroup.freeze(PATIENCE)
-        asked.append(None)
-        return False
-
     with Sandbox() as box:
         program = box.supervise(["true"], "always")
-        monkeypatch.setattr(program, "_frozen", too_early)
-        eventually(lambda: asked and box.cgroup.procs)
+        monkeypatch.setattr(program, "_frozen", lambda: False)
+        overtaken(program, box.cgroup.freeze)
+        eventually(lambda: box.cgroup.procs and box.cgroup.frozen)
+        if stop:
+            assert program.stop(PATIENCE).returncode == 0
     assert program.state == "exited"
+    assert program.last is not None
+    assert program.last.returncode == 0
 
 
 @pytest.mark.kernel

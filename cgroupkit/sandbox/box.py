@@ -9,12 +9,11 @@ import subprocess
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any, Self, Unpack
 
 from cgroupkit import delegation, tree
 from cgroupkit.cgroup import Cgroup
-from cgroupkit.errors import CgroupKitError, InvalidValueError
+from cgroupkit.errors import InvalidValueError
 from cgroupkit.options import Options
 from cgroupkit.plan import apply
 from cgroupkit.resources import Resources
@@ -123,10 +122,6 @@ class Sandbox:
         if cgroup is None:
             return
         if os.getpid() == self._owner:
-            if self._supervised:
-                # A start that was overtaken by a freeze would hold up all that follows.
-                with suppress(CgroupKitError):
-                    cgroup.kill()
             for supervised in self._supervised:
                 supervised.give_up()
             try:
@@ -171,18 +166,11 @@ class Sandbox:
         program ends. Raises :class:`ProgramNotFoundError` (a FileNotFoundError),
         :class:`ProgramAccessError` (a PermissionError) or :class:`LaunchError`.
         """
-        launch = self._start(args, pass_fds, kwargs)
-        try:
-            launch.confirm(wait=True)
-        except BaseException:
-            launch.abandon()
-            raise
-        launch.close()
-        return launch.process
+        return self._start(args, pass_fds, kwargs).begun()
 
     def _start(self, args: Argv, pass_fds: Sequence[int], kwargs: dict[str, Any]) -> Launch:
         self.cgroup  # noqa: B018
-        if self._frozen:
+        if self._frozen and self.cgroup.frozen:
             raise FrozenBoxError("nothing can start in a frozen box: thaw() it first")
         command = _command(args)
         _refuse(kwargs)
@@ -232,7 +220,9 @@ class Sandbox:
             done.check_returncode()
         return done
 
-    def supervise(self, args: Argv, restart: str = "no", **kwargs: Any) -> Supervised:
+    def supervise(
+        self, args: Argv, restart: str = "no", *, pass_fds: Sequence[int] = (), **kwargs: Any
+    ) -> Supervised:
         """Start *args* in the box and start it again when it ends, as :meth:`popen` would.
 
         *restart* is Docker's: "no", "always", "unless-stopped" or "on-failure[:max]", with Docker's
@@ -244,7 +234,11 @@ class Sandbox:
         policy = RestartPolicy.parse(restart)
         check_streams(kwargs)
         fresh = self._runs == 0
-        supervised = Supervised(self, args, policy, lambda: self.popen(args, **kwargs), fresh)
+
+        def start() -> Launch:
+            return self._start(args, pass_fds, dict(kwargs))
+
+        supervised = Supervised(self, args, policy, start, fresh)
         self._supervised.append(supervised)
         return supervised
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import select
 import struct
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
 from typing import Any
@@ -53,6 +54,8 @@ _STAGES = {
     25: ("forbidding user namespaces inside", ""),
 }
 _EXEC = 23
+_LOOK = 100
+"""Milliseconds between looks whether a start is still wanted."""
 
 
 @cache
@@ -92,6 +95,25 @@ class Launch:
         if len(failure) == _REPORT.size:
             stage, index, number = _REPORT.unpack(failure)
             raise _error(stage, index, number, self._program)
+
+    def answers(self, unless: Callable[[], bool]) -> bool:
+        """Wait until :meth:`confirm` has an answer; False if *unless* came before one."""
+        poller = select.poll()
+        poller.register(self._report, select.POLLIN)
+        while not poller.poll(_LOOK):
+            if unless() and not poller.poll(0):
+                return False
+        return True
+
+    def begun(self) -> subprocess.Popen[Any]:
+        """The process, when the program runs. Raises why it could not be run, and nothing is left."""
+        try:
+            self.confirm(wait=True)
+        except BaseException:
+            self.abandon()
+            raise
+        self.close()
+        return self.process
 
     def abandon(self) -> None:
         """End the launcher, and with it the program; close what is open."""

@@ -28,6 +28,7 @@ from cgroupkit.units import invalid
 
 if TYPE_CHECKING:
     from cgroupkit.sandbox.box import Argv, Sandbox
+    from cgroupkit.sandbox.launch import Launch
 
 State = Literal["running", "restarting", "exited"]
 
@@ -108,7 +109,7 @@ class Supervised:
     """
 
     def __init__(
-        self, box: Sandbox, args: Argv, policy: RestartPolicy, start: Callable[[], Any], fresh: bool
+        self, box: Sandbox, args: Argv, policy: RestartPolicy, start: Callable[[], Launch], fresh: bool
     ) -> None:
         self.args = args
         self._box = box
@@ -123,7 +124,7 @@ class Supervised:
         self._last: Done | None = None
         self._meter = Meter(box.cgroup, fresh=fresh)
         try:
-            self._process: subprocess.Popen[Any] = start()
+            self._process: subprocess.Popen[Any] = start().begun()
         except BaseException:
             self._meter.close()
             raise
@@ -202,8 +203,8 @@ class Supervised:
 
     def give_up(self) -> None:
         """Never start it again; a run goes on to its end. When this returns, none is beginning."""
+        self._stopped = True  # before the lock, which a start has that waits for a thaw
         with self._changed:
-            self._stopped = True
             self._changed.notify_all()
 
     def __enter__(self) -> Self:
@@ -276,12 +277,17 @@ class Supervised:
     def _begin(self) -> bool:
         """Under the lock: who closes the box knows that nothing is just being started.
 
-        False if the box has been frozen meanwhile.
+        False if the box has been frozen meanwhile: what waits in it for the thaw is taken back.
         """
         self._failed = None
         try:
             self._meter = Meter(self._box.cgroup, fresh=False)
-            self._process = self._start()
+            launch = self._start()
+            if not launch.answers(unless=lambda: self._stopped or self._frozen()):
+                launch.abandon()
+                self._meter.close()
+                return False
+            self._process = launch.begun()
         except FrozenBoxError:
             self._meter.close()
             return False
