@@ -83,9 +83,19 @@ class OomV1(Counts):
         self._passed = {}
         for key, directory, tally in super()._each(total):
             self._passed[directory] = key
-            if key not in self._bells and len(self._bells) < self._most:
+            if key not in self._bells and self._has_room():
                 self._hang(key, directory)
             yield key, directory, tally
+
+    def _has_room(self) -> bool:
+        """For one more; of those that are gone the one gives way that is gone for the longest time."""
+        if len(self._bells) < self._most:
+            return True
+        leaving = (key for key, bell in self._bells.items() if bell.since and not bell.heard)
+        if (oldest := min(leaving, key=lambda key: self._bells[key].since, default=None)) is None:
+            return False
+        self.drop(self._bells.pop(oldest).fd)
+        return True
 
     def _hang(self, key: int, directory: str) -> None:
         try:

@@ -159,6 +159,8 @@ def _read(file: Any, name: str) -> Recording:
     changes: dict[str, Changes] = {}
     end = None
     for number, line in enumerate(file, 2):
+        if not line.endswith(b"\n"):  # it is being written, or was
+            break
         try:
             row = json.loads(line)
             if "end" in row:
@@ -172,7 +174,7 @@ def _read(file: Any, name: str) -> Recording:
                 changed.numbers.append(len(times) - 1)
                 changed.values.append(value)
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
-            if not line.endswith(b"\n") or not file.read(1):  # it is being written, or was
+            if not file.read(1):
                 break
             raise InvalidValueError(f"{name}: line {number} is broken: record it anew") from None
     return Recording(header=header, times=times, end=end, changes=changes)

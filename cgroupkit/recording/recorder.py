@@ -85,10 +85,8 @@ class Recorder(Closing):
             self._begin()
             threads.start(self._thread)
         except BaseException:
-            if self._thread.ident is None:
-                self._release()
-            else:  # interrupted as it had just begun
-                self.close()
+            # An interrupt may come when the thread has just begun.
+            (self.close if self._thread.is_alive() else self._release)()
             raise
         return self
 
