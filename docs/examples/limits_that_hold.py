@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from statistics import mean
 
 from cgroupkit import Sandbox, Verdict
 
@@ -18,14 +19,6 @@ def cpus_used(box: Sandbox, seconds: float) -> float:
     after = box.stats()
     used = (after.cpu.usage_usec or 0) - (before.cpu.usage_usec or 0)
     return used * 1000 / (after.time_ns - before.time_ns)
-
-
-def takes(box: Sandbox, low: float, high: float, seconds: float) -> bool:
-    """Whether the box takes from *low* to *high* CPUs, at the tenth look at the latest.
-
-    Others may want the CPUs too, and a virtual machine that stands still takes it for time used.
-    """
-    return any(low <= cpus_used(box, seconds) <= high for _ in range(10))
 
 
 with Sandbox(memory="64M") as box:  # a memory bomb
@@ -44,12 +37,18 @@ assert done.usage.pids.events.max, done.usage  # forks were refused
 with Sandbox(memory="1G", cpus=0.5) as box:  # a CPU hog
     hog = box.popen([sys.executable, "-c", SPIN], stdout=subprocess.PIPE)
     assert hog.stdout and hog.stdout.readline()
-    assert takes(box, 0.45, 0.55, seconds=2)
+    shares = [cpus_used(box, 2)]
+    # Others may want the CPUs too; and what a virtual machine lost while it stood still is counted,
+    # until the limit has it paid back.
+    while not (max(shares) >= 0.45 and mean(shares) <= 0.55) and len(shares) < 10:
+        shares.append(cpus_used(box, 2))
+    assert max(shares) >= 0.45 and mean(shares) <= 0.55, shares
 
     box.freeze(timeout=60)  # it makes no progress until it is thawed
-    assert takes(box, 0, 0.01, seconds=0.5)
+    cpus_used(box, 0.1)  # the last of its time may be counted late
+    assert cpus_used(box, 0.5) < 0.01
     box.thaw()
-    assert takes(box, 0.05, 1, seconds=0.5)
+    assert any(cpus_used(box, 0.5) > 0.01 for _ in range(10))
 
     for size in ("200M", "2G"):  # live, smaller and larger
         box.update(memory=size)
