@@ -71,6 +71,7 @@ class OomV1(Counts):
     def __init__(self, cgroup: Cgroup, kinds: frozenset[EventKind], recursive: bool) -> None:
         self._bells: dict[int, Bell] = {}
         self._passed: dict[str, int] = {}
+        self._giving_way: set[int] = set()
         self._most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // _SHARE
         self._report = EventKind.OOM in kinds
         self._awaited = 0
@@ -89,13 +90,13 @@ class OomV1(Counts):
 
     def _has_room(self) -> bool:
         """For one more; of those that are gone the one gives way that is gone for the longest time."""
-        if len(self._bells) < self._most:
+        if len(self._bells) - len(self._giving_way) < self._most:
             return True
-        leaving = (key for key, bell in self._bells.items() if bell.since and not bell.heard)
-        if (oldest := min(leaving, key=lambda key: self._bells[key].since, default=None)) is None:
-            return False
-        self.drop(self._bells.pop(oldest).fd)
-        return True
+        leaving = [
+            key for key, bell in self._bells.items() if bell.since and key not in self._giving_way
+        ]
+        self._giving_way.update(sorted(leaving, key=lambda key: self._bells[key].since)[:1])
+        return bool(leaving)
 
     def _hang(self, key: int, directory: str) -> None:
         try:
@@ -140,9 +141,10 @@ class OomV1(Counts):
         found = [(b, b.own() if key in here else b.leave()) for key, b in self._bells.items()]
         for key, bell in list(self._bells.items()):
             bell.heard = 0
-            if key not in here and bell.is_over:
+            if key not in here and (bell.is_over or key in self._giving_way):
                 self.drop(bell.fd)
                 del self._bells[key]
+        self._giving_way.clear()
         return [self._event(EventKind.OOM, count, bell.directory) for bell, count in found if count]
 
     def _expect(self, limits: int, killed: int) -> None:
