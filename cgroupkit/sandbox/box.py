@@ -21,7 +21,7 @@ from cgroupkit.sandbox import leftovers
 from cgroupkit.sandbox.isolation import Isolate, isolation
 from cgroupkit.sandbox.launch import Launch, launcher_path, start
 from cgroupkit.sandbox.outcome import Done, Verdict
-from cgroupkit.sandbox.supervise import FrozenBoxError, RestartPolicy, Supervised, check_streams
+from cgroupkit.sandbox.supervise import RestartPolicy, Supervised, check_streams
 from cgroupkit.sandbox.usage import Meter
 from cgroupkit.stats import Stats
 
@@ -166,12 +166,15 @@ class Sandbox:
         program ends. Raises :class:`ProgramNotFoundError` (a FileNotFoundError),
         :class:`ProgramAccessError` (a PermissionError) or :class:`LaunchError`.
         """
+        self._refuse_frozen()
         return self._start(args, pass_fds, kwargs).begun()
+
+    def _refuse_frozen(self) -> None:
+        if self._frozen and self.cgroup.frozen:
+            raise InvalidValueError("nothing can start in a frozen box: thaw() it first")
 
     def _start(self, args: Argv, pass_fds: Sequence[int], kwargs: dict[str, Any]) -> Launch:
         self.cgroup  # noqa: B018
-        if self._frozen and self.cgroup.frozen:
-            raise FrozenBoxError("nothing can start in a frozen box: thaw() it first")
         command = _command(args)
         _refuse(kwargs)
         self._runs += 1
@@ -203,6 +206,7 @@ class Sandbox:
                 raise InvalidValueError("capture_output excludes stdout and stderr")
             kwargs["stdout"] = kwargs["stderr"] = subprocess.PIPE
         timeout = _seconds(timeout)
+        self._refuse_frozen()
         with Meter(self.cgroup, fresh=self._runs == 0) as meter:
             launch = self._start(args, pass_fds, kwargs)
             try:
@@ -233,6 +237,7 @@ class Sandbox:
         """
         policy = RestartPolicy.parse(restart)
         check_streams(kwargs)
+        self._refuse_frozen()
         fresh = self._runs == 0
 
         def start() -> Launch:

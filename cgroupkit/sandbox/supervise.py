@@ -40,11 +40,6 @@ GOOD_RUN = 10.0
 _THAW_POLL = 0.1
 _PATIENCE = 10.0
 
-
-class FrozenBoxError(InvalidValueError):
-    """Nothing can start now, through no fault of the program."""
-
-
 _WORDS = ("no", "always", "unless-stopped", "on-failure")
 _POLICY = re.compile(r"(no|always|unless-stopped|on-failure)(?::(\d{1,9}))?", re.ASCII)
 
@@ -288,9 +283,6 @@ class Supervised:
                 self._meter.close()
                 return False
             self._process = launch.begun()
-        except FrozenBoxError:
-            self._meter.close()
-            return False
         except ProgramNotFoundError:
             self._failed = 127
         except ProgramAccessError:
